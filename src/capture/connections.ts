@@ -1,0 +1,110 @@
+/**
+ * The FUSE connections of a job and the folders beneath them: made by mounting, or taken over from an engine that
+ * still serves them after its keeper was killed.
+ */
+import {
+  mountedDevice,
+  mountFuse,
+  openBeneath,
+  openFuseDevice,
+  setReadAhead,
+  unmountFuse,
+} from "../fuse/mount.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
+import { close, F_SETFD, FD_CLOEXEC, fcntl, pidfdGetfd, pidfdOpen } from "../platform/libc.ts";
+import { isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
+import { engineDescriptors } from "./engine-config.ts";
+import type { KeeperMount } from "./keeper-config.ts";
+
+export interface Connection {
+  readonly mount: KeeperMount;
+  readonly fuseFd: number;
+  readonly rootFd: number;
+}
+
+/** Shown in /proc/mounts as `fuse.standin`, by which pre-flight knows our mounts. */
+const SUBTYPE = "standin";
+
+const READ_AHEAD_KIB = 1024;
+
+/** All or none: when one folder cannot be mounted, those before it are unmounted again. */
+export function mountAll(mounts: readonly KeeperMount[]): Connection[] {
+  const connections: Connection[] = [];
+  try {
+    for (const mount of mounts) connections.push(mountOne(mount));
+  } catch (error) {
+    for (const { mount } of connections) unmountFuse(mount.path, { lazy: true });
+    throw error;
+  }
+  return connections;
+}
+
+function mountOne(mount: KeeperMount): Connection {
+  const beneath = openBeneath(mount.path);
+  const fuseFd = openFuseDevice();
+  // Only the engine gets them, at the numbers of its stdio; not at these numbers as well.
+  fcntl(beneath.fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fuseFd, F_SETFD, FD_CLOEXEC);
+  mountFuse(fuseFd, mount.path, {
+    name: mount.path,
+    subtype: SUBTYPE,
+    rootMode: beneath.mode,
+    nosuid: mount.nosuid,
+    nodev: mount.nodev,
+  });
+  const device = mountedDevice(mount.path);
+  if (device !== undefined) setReadAhead(device.minor, READ_AHEAD_KIB);
+  return { mount, fuseFd, rootFd: beneath.fd };
+}
+
+/** The connections could not be taken from the engine: it is gone, and they with it. */
+export class AdoptError extends Error {
+  override readonly name = "AdoptError";
+}
+
+/**
+ * Takes copies of the engine's descriptors and then kills it: two engines must never answer for one connection
+ * with one table of nodes.
+ */
+export async function adoptAll(
+  mounts: readonly KeeperMount[],
+  engine: ProcessIdentity,
+  clock: Clock = systemClock,
+): Promise<Connection[]> {
+  const pidfd = pidfdOpen(engine.pid);
+  // The pid may be a stranger's by now; the start time proves that it was not when the pidfd was made.
+  if (pidfd < 0 || !isAlive(engine)) throw new AdoptError(`engine ${engine.pid} is gone`);
+  try {
+    const connections = mounts.map((mount, position) => takeOne(mount, position, pidfd));
+    sendSignal(engine, "SIGKILL");
+    await waitForEnd(engine, clock);
+    return connections;
+  } finally {
+    close(pidfd);
+  }
+}
+
+function takeOne(mount: KeeperMount, position: number, pidfd: number): Connection {
+  const theirs = engineDescriptors(position);
+  return {
+    mount,
+    fuseFd: takeDescriptor(pidfd, theirs.fuseFd),
+    rootFd: takeDescriptor(pidfd, theirs.rootFd),
+  };
+}
+
+function takeDescriptor(pidfd: number, theirFd: number): number {
+  const fd = pidfdGetfd(pidfd, theirFd);
+  if (fd < 0) throw new AdoptError(`take descriptor ${theirFd} of the engine: errno ${-fd}`);
+  return fd;
+}
+
+const END_TIMEOUT_MS = 10_000;
+
+async function waitForEnd(engine: ProcessIdentity, clock: Clock): Promise<void> {
+  const deadline = clock.monotonicMs() + END_TIMEOUT_MS;
+  while (isAlive(engine)) {
+    if (clock.monotonicMs() > deadline) throw new AdoptError(`engine ${engine.pid} does not end`);
+    await clock.sleep(2);
+  }
+}

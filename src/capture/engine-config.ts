@@ -1,0 +1,33 @@
+/** What the keeper hands to the engine, as JSON in its only argument. */
+
+export interface EngineMount {
+  /** Place of the mount in its job, as ops carry it. */
+  readonly index: number;
+  /** Absolute path of the protected folder. */
+  readonly path: string;
+  /** Inherited descriptor of the FUSE connection. */
+  readonly fuseFd: number;
+  /** Inherited descriptor of the folder beneath the mount. */
+  readonly rootFd: number;
+}
+
+export interface EngineConfig {
+  /** Folder of the instance's shared memory. */
+  readonly shmDir: string;
+  readonly mounts: readonly EngineMount[];
+  /** Threads that serve requests; the ring has one arena for each, and one more for the mirror thread. */
+  readonly workers: number;
+  /** The connections were served before: no INIT will come, and what is unanswered must be sent again. */
+  readonly adopted: boolean;
+}
+
+/** First descriptor behind stdin, stdout and stderr. */
+const FIRST_INHERITED_FD = 3;
+
+/** Descriptors of mount number `position` (not its index in the job) in the engine. */
+export function engineDescriptors(position: number): { fuseFd: number; rootFd: number } {
+  return {
+    fuseFd: FIRST_INHERITED_FD + 2 * position,
+    rootFd: FIRST_INHERITED_FD + 2 * position + 1,
+  };
+}

@@ -1,0 +1,124 @@
+/**
+ * Other processes of this machine, as /proc shows them, and starting our own. A process is named by pid *and*
+ * start time, because pids are reused: without the second, an agent that comes back after a crash could signal a
+ * stranger.
+ */
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+export type { ChildProcess } from "node:child_process";
+
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks from boot to the start of the process. */
+  readonly startTicks: number;
+}
+
+/** Positions in /proc/PID/stat behind the command, which ends at the last `)`. */
+const STAT_STATE = 0;
+const STAT_START_TICKS = 19;
+
+function statFields(pid: number): string[] | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined;
+  }
+}
+
+/** A zombie counts as gone: it does nothing any more, and may wait for ever for a parent that is a container's init. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const fields = statFields(pid);
+  if (fields === undefined || fields[STAT_STATE] === "Z" || fields[STAT_STATE] === "X")
+    return undefined;
+  return { pid, startTicks: Number(fields[STAT_START_TICKS]) };
+}
+
+export function isAlive(process: ProcessIdentity): boolean {
+  return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+/** False when the process is gone. */
+export function sendSignal(target: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (!isAlive(target)) return false;
+  try {
+    process.kill(target.pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Resident bytes, those of shared memory included; 0 when the process is gone. */
+export function residentBytes(pid: number): number {
+  try {
+    const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
+    return Number(match?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** The kernel's short name of the process, as `ps -o comm` shows it. */
+export function commandName(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
+  } catch {
+    return "?";
+  }
+}
+
+export function listPids(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+export interface ScriptOptions {
+  /** `import.meta.url` of the starting module, to which `script` is relative. */
+  readonly base: string;
+  readonly script: string;
+  /** Handed over as the one argument, as JSON. */
+  readonly config: unknown;
+  readonly stdio: StdioOptions;
+  /** In a session of its own, out of reach of the terminal's Ctrl-C. */
+  readonly detached: boolean;
+}
+
+/** Starts one of our own scripts with the Node that runs us. */
+export function startScript(options: ScriptOptions): ChildProcess {
+  const script = fileURLToPath(new URL(options.script, options.base));
+  return spawn(process.execPath, [script, JSON.stringify(options.config)], {
+    stdio: options.stdio,
+    detached: options.detached,
+    // A protected folder must never be somebody's working directory because of us: it would keep it busy.
+    cwd: "/",
+  });
+}
+
+/** The configuration that {@link startScript} handed over. */
+export function scriptConfig<T>(): T {
+  const text = process.argv[2];
+  if (text === undefined) throw new Error("this script is started by standin, not by hand");
+  return JSON.parse(text) as T;
+}
+
+/** Best effort: a container may forbid it. Children inherit it. */
+export function spareFromOutOfMemoryKiller(): void {
+  try {
+    writeFileSync("/proc/self/oom_score_adj", "-1000");
+  } catch {
+    // The process can do without; it is only more likely to be chosen.
+  }
+}
+
+/** Writes one JSON line at once; a full disk or a reader that is gone must not end the process that reports. */
+export function reportLine(fd: number, value: object): void {
+  try {
+    writeSync(fd, `${JSON.stringify(value)}\n`);
+  } catch {
+    // Reports are for people and for status; the work goes on without.
+  }
+}
