@@ -42,7 +42,8 @@ for (const [name, rule] of Object.entries(RULES)) {
   test(`tidy: ${name}`, () => {
     const violations = rule(tree).map(format).join("\n");
     // The list is the whole story: a stack trace would only bury it.
-    if (violations !== "") throw Object.assign(new Error(violations), { stack: `\n${violations}\n` });
+    if (violations === "") return;
+    throw Object.assign(new Error("violations"), { stack: `\n${violations}\n` });
   });
 }
 
