@@ -1,2 +1,4 @@
-process.stderr.write("usage: standin <command>\n\nNo command exists yet.\n");
-process.exitCode = 2;
+import { VERSION } from "./base/version.ts";
+import { runProgram } from "./cli/program.ts";
+
+process.exitCode = await runProgram(process.argv.slice(2), VERSION);

@@ -14,6 +14,8 @@ export interface KeeperConfig {
   readonly shmDir: string;
   readonly mounts: readonly KeeperMount[];
   readonly workers: number;
+  /** See the engine's configuration. */
+  readonly recordCopies: boolean;
   /**
    * The engine of a keeper that was killed: it still holds the connections, and the new keeper takes them from it.
    * Null: the folders are not mounted yet.

@@ -67,6 +67,7 @@ class Keeper {
         return { index, path, ...engineDescriptors(position) };
       }),
       workers: this.#config.workers,
+      recordCopies: this.#config.recordCopies,
       adopted,
     };
     const descriptors = this.#connections.flatMap(({ fuseFd, rootFd }) => [fuseFd, rootFd]);

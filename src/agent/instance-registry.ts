@@ -1,0 +1,77 @@
+/**
+ * Which instances run on this machine: one small file each in /run/standin, gone after a reboot. Commands find
+ * "the only running instance" here, and a second instance on one folder is refused.
+ */
+import { FileLock } from "../platform/file-lock.ts";
+import {
+  listNames,
+  makePrivateFolder,
+  readJsonIfPresent,
+  removeTree,
+  writeFileAtomic,
+} from "../platform/files.ts";
+import { isAlive, type ProcessIdentity } from "../platform/processes.ts";
+
+export interface RegistryEntry {
+  readonly id: string;
+  readonly stateDirectory: string;
+  readonly source: string;
+  readonly replica: string;
+  readonly agent: ProcessIdentity;
+}
+
+export const REGISTRY_FOLDER = "/run/standin";
+
+export class InstanceRegistry {
+  readonly #folder: string;
+
+  constructor(folder: string = REGISTRY_FOLDER) {
+    this.#folder = folder;
+  }
+
+  /** Entries whose agent runs. */
+  running(): RegistryEntry[] {
+    return this.all().filter((entry) => isAlive(entry.agent));
+  }
+
+  /** Also those whose agent was killed and did not come back yet. */
+  all(): RegistryEntry[] {
+    const entries: RegistryEntry[] = [];
+    for (const name of listNames(this.#folder)) {
+      if (!name.endsWith(".json")) continue;
+      const entry = parseEntry(readJsonIfPresent(`${this.#folder}/${name}`));
+      if (entry !== undefined) entries.push(entry);
+    }
+    return entries.sort((a, b) => a.source.localeCompare(b.source));
+  }
+
+  add(entry: RegistryEntry): void {
+    makePrivateFolder(this.#folder);
+    writeFileAtomic(this.#fileOf(entry.id), JSON.stringify(entry));
+  }
+
+  remove(id: string): void {
+    removeTree(this.#fileOf(id));
+  }
+
+  /**
+   * Held from pre-flight until the mount is there, so that two instances that start at one moment see each other.
+   * Undefined while another start holds it.
+   */
+  tryLock(): FileLock | undefined {
+    makePrivateFolder(this.#folder);
+    return FileLock.tryAcquire(`${this.#folder}/start.lock`);
+  }
+
+  #fileOf(id: string): string {
+    return `${this.#folder}/${id}.json`;
+  }
+}
+
+function parseEntry(value: unknown): RegistryEntry | undefined {
+  const entry = value as Partial<RegistryEntry> | undefined;
+  const texts = [entry?.id, entry?.stateDirectory, entry?.source, entry?.replica];
+  if (texts.some((text) => typeof text !== "string")) return undefined;
+  if (typeof entry?.agent?.pid !== "number") return undefined;
+  return entry as RegistryEntry;
+}

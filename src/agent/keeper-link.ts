@@ -1,0 +1,110 @@
+/**
+ * The agent's hold on the keeper: starts it, follows what it reports, and tells it to unmount. Keeper and engine
+ * report to a file and not to a pipe, so that they do not depend on an agent being there to read.
+ */
+import type { KeeperConfig, KeeperEvent } from "../capture/keeper-config.ts";
+import { closeSync, emptyFile, existsSync, openForAppend, readFrom } from "../platform/files.ts";
+import { JsonLineParser } from "../platform/json-lines.ts";
+import { isAlive, reportLine, sendSignal, startScript } from "../platform/processes.ts";
+import {
+  foldKeeperEvent,
+  judgeKeeper,
+  type KeeperState,
+  type KeeperVerdict,
+  NO_KEEPER,
+} from "./keeper-state.ts";
+import type { StateDirectory } from "./state-directory.ts";
+
+const READ_BYTES_MAX = 1 << 18;
+
+export class KeeperLink {
+  readonly #state: StateDirectory;
+  readonly #parser = new JsonLineParser((value) => this.#onEvent(value as unknown as KeeperEvent));
+  readonly #listener: (event: KeeperEvent) => void;
+  #known: KeeperState = NO_KEEPER;
+  #position = 0;
+  /** Between start and the keeper's first report nothing is known of it but this. */
+  #isStarting = false;
+
+  constructor(state: StateDirectory, listener: (event: KeeperEvent) => void) {
+    this.#state = state;
+    this.#listener = listener;
+  }
+
+  get known(): KeeperState {
+    return this.#known;
+  }
+
+  /** Starts a keeper; its reports come with {@link poll}. */
+  start(config: KeeperConfig): void {
+    const { keeperEvents, keeperLog } = this.#state;
+    const stdout = openForAppend(keeperEvents);
+    const stderr = openForAppend(keeperLog);
+    this.#isStarting = true;
+    const child = startScript({
+      base: import.meta.url,
+      script: "../capture/keeper-process.ts",
+      config,
+      stdio: ["ignore", stdout, stderr],
+      detached: true,
+    });
+    child.unref();
+    child.once("exit", () => {
+      this.#isStarting = false;
+    });
+    child.once("error", (error) => {
+      this.#isStarting = false;
+      this.#onEvent({ event: "failed", message: `start the keeper: ${error.message}` });
+    });
+    closeSync(stdout);
+    closeSync(stderr);
+  }
+
+  /** Reads what was reported since the last call. */
+  poll(): void {
+    const { keeperEvents } = this.#state;
+    if (!existsSync(keeperEvents)) return;
+    for (;;) {
+      const chunk = readFrom(keeperEvents, this.#position, READ_BYTES_MAX);
+      if (chunk.length === 0) return;
+      this.#position += chunk.length;
+      this.#parser.push(chunk);
+    }
+  }
+
+  /** Forgets the reports of instances that are over. */
+  forget(): void {
+    emptyFile(this.#state.keeperEvents);
+    this.#position = 0;
+    this.#known = NO_KEEPER;
+  }
+
+  /** Adds what the agent found out itself to the reports, where the next agent reads it too. */
+  note(event: KeeperEvent): void {
+    const fd = openForAppend(this.#state.keeperEvents);
+    reportLine(fd, event);
+    closeSync(fd);
+    this.poll();
+  }
+
+  verdict(): KeeperVerdict {
+    if (this.#isStarting) return "alive";
+    const { keeper, engine } = this.#known;
+    return judgeKeeper(this.#known, {
+      keeper: keeper !== undefined && isAlive(keeper),
+      engine: engine !== undefined && isAlive(engine),
+    });
+  }
+
+  /** Tells the keeper to unmount. False when there is none to be told. */
+  unmount(): boolean {
+    const { keeper } = this.#known;
+    return keeper !== undefined && sendSignal(keeper, "SIGTERM");
+  }
+
+  #onEvent(event: KeeperEvent): void {
+    if (event.event === "keeper-started") this.#isStarting = false;
+    this.#known = foldKeeperEvent(this.#known, event);
+    this.#listener(event);
+  }
+}

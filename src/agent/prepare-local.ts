@@ -1,0 +1,139 @@
+/**
+ * From what the operator asked for to an instance that can be started: folders made real, the state folder locked,
+ * what an earlier instance left assessed, pre-flight passed, the ring there. Changes nothing that an error would
+ * have to undo.
+ */
+import { StandinError } from "../base/errors.ts";
+import { Ring } from "../journal/ring.ts";
+import type { FileLock } from "../platform/file-lock.ts";
+import {
+  existsSync,
+  fileIdentity,
+  makePrivateFolder,
+  realPath,
+  removeTree,
+} from "../platform/files.ts";
+import { processorCount } from "../platform/machine.ts";
+import { isAlive } from "../platform/processes.ts";
+import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
+import type { LocalOptions } from "./local-options.ts";
+import { defaultWorkers, ringSizes } from "./ring-sizes.ts";
+import {
+  currentBootId,
+  defaultStateDirectory,
+  StateDirectory,
+  sharedMemoryDirectory,
+} from "./state-directory.ts";
+
+export interface LocalPlaces {
+  readonly state: StateDirectory;
+  readonly lock: FileLock;
+  readonly record: InstanceRecord;
+  /** The record was there already: this instance ran before, on this boot of the machine. */
+  readonly isKnown: boolean;
+}
+
+/** @throws {StandinError} when the folders cannot be used, or the instance runs already. */
+export function claimPlaces(options: LocalOptions): LocalPlaces {
+  const source = realFolder(options.source, "SOURCE");
+  const replica = replicaFolder(options.replica);
+  const state = StateDirectory.create(options.stateDirectory ?? defaultStateDirectory(source));
+  const lock = state.tryLock();
+  if (lock === undefined) throw alreadyRunning(state);
+  const old = state.loadRecord();
+  if (old !== undefined && (old.source !== source || old.replica !== replica)) {
+    lock.release();
+    throw otherFolders(state, old);
+  }
+  const bootId = currentBootId();
+  const isKnown = old !== undefined && old.bootId === bootId;
+  const workers = options.workers ?? defaultWorkers(processorCount());
+  const fresh = newInstanceRecord({
+    id: state.id,
+    source,
+    sourceInode: fileIdentity(source).inode,
+    replica,
+    shmDir: sharedMemoryDirectory(state.id),
+    workers,
+    bootId,
+  });
+  // Processes and memory of another boot are gone, but the copy is not.
+  const carried = old === undefined ? fresh : { ...fresh, due: old.due };
+  return { state, lock, record: isKnown ? old : carried, isKnown };
+}
+
+function realFolder(path: string, what: string): string {
+  try {
+    const real = realPath(path);
+    if (fileIdentity(real).isDirectory) return real;
+  } catch (cause) {
+    // ENOTCONN: our own mount, whose processes were killed; it is mounted again.
+    if ((cause as NodeJS.ErrnoException).code === "ENOTCONN") return path;
+    throw new StandinError("NO_SOURCE", `${what} cannot be read: ${(cause as Error).message}`, {
+      hint: "Name an existing directory.",
+      cause,
+    });
+  }
+  throw new StandinError("NOT_A_DIRECTORY", `${what} is not a directory: ${path}`, {
+    hint: "Name the directory that holds the files; single files cannot be protected.",
+  });
+}
+
+/** Made when it is missing; the folder that is to hold it must exist, so that a typing error is found. */
+function replicaFolder(path: string): string {
+  const absolute = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+  const parent = absolute.replace(/\/+[^/]+\/*$/, "") || "/";
+  if (!existsSync(parent)) {
+    throw new StandinError(
+      "NO_REPLICA",
+      `the folder that is to hold REPLICA does not exist: ${parent}`,
+      {
+        hint: `Make it first: mkdir -p ${parent}`,
+      },
+    );
+  }
+  if (!existsSync(absolute)) makePrivateFolder(absolute);
+  return realFolder(absolute, "REPLICA");
+}
+
+function alreadyRunning(state: StateDirectory): StandinError {
+  const pid = state.loadRecord()?.agent?.pid;
+  const who = pid === undefined ? "" : ` (pid ${pid})`;
+  return new StandinError("ALREADY_RUNNING", `this instance is already running${who}`, {
+    hint: `Look at it with standin status --state ${state.path}`,
+  });
+}
+
+function otherFolders(state: StateDirectory, old: InstanceRecord): StandinError {
+  return new StandinError(
+    "OTHER_FOLDERS",
+    `${state.path} belongs to an instance that copies ${old.source} to ${old.replica}`,
+    { hint: "Choose another state folder with --state, or name those folders." },
+  );
+}
+
+/** The ring that earlier processes left, with what is not applied yet, or a new one. */
+export function openRing(record: InstanceRecord, ringBytes: number, isKnown: boolean): Ring {
+  const path = `${record.shmDir}/ring`;
+  if (isKnown && existsSync(path)) {
+    const ring = tryOpenRing(path);
+    if (ring !== undefined && ring.layout.arenas === record.workers + 1) return ring;
+  }
+  removeTree(record.shmDir);
+  makePrivateFolder(record.shmDir);
+  return Ring.create(path, ringSizes(ringBytes, record.workers));
+}
+
+function tryOpenRing(path: string): Ring | undefined {
+  try {
+    return Ring.open(path);
+  } catch {
+    return undefined; // of another version, or cut: its machine or its writer died while it was made
+  }
+}
+
+/** True when some process of the earlier instance lives. */
+export function hasLivingProcess(record: InstanceRecord): boolean {
+  const processes = [record.keeper, record.engine, record.applier];
+  return processes.some((process) => process !== null && isAlive(process));
+}

@@ -1,0 +1,224 @@
+/** The command line: names, options, help. What a command does is loaded when it is run. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+
+import { StandinError } from "../base/errors.ts";
+import { parseSize } from "../base/units.ts";
+import { ExitCode } from "./exit-code.ts";
+import { reportError } from "./output.ts";
+
+const EXAMPLES = `
+Examples:
+  standin demo                              see it at work, in a temporary folder
+  standin local /srv/mail /backup/mail      keep a second copy of a live folder
+  standin status --watch                    from another shell: is it protected, how far behind?
+  standin flush && echo "all is in the copy"`;
+
+export interface ChosenInstance {
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+/** Runs one command; the exit code is 0 ok, 1 failed, 2 wrong usage. */
+export async function runProgram(argv: readonly string[], version: string): Promise<number> {
+  let exitCode: number = ExitCode.ok;
+  const program = buildProgram(version, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    reportError(error, argv.includes("--json"));
+    return ExitCode.failed;
+  }
+  return exitCode;
+}
+
+type SetExitCode = (code: number) => void;
+
+function buildProgram(version: string, setExitCode: SetExitCode): Command {
+  const program = new Command("standin")
+    .description("Keeps a second copy of live folders, every change in order.")
+    .version(version, "-V, --version", "print the version")
+    .helpCommand(false)
+    .helpOption("-h, --help", "show help")
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: (text, write) => write(`standin: ${withoutPrefix(text)}`) })
+    .exitOverride()
+    .addHelpText("after", EXAMPLES);
+  program.action(() => program.help({ error: true }));
+  addLocal(program, setExitCode);
+  addStatus(program, setExitCode);
+  addFlush(program, setExitCode);
+  addVerify(program, setExitCode);
+  addPause(program, setExitCode);
+  addDemo(program, setExitCode);
+  return program;
+}
+
+function withoutPrefix(text: string): string {
+  const hint = "  Run the command with --help to see how it is used.\n";
+  return `${text.replace(/^error: /, "")}${hint}`;
+}
+
+function addLocal(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("local")
+    .summary("protect SOURCE and keep its copy in REPLICA, on this machine")
+    .description(
+      "Mounts over SOURCE in place, copies it to REPLICA while it is in use, and then applies every\n" +
+        "change in order. Runs in the foreground; Ctrl-C or SIGTERM applies what is left and unmounts.",
+    )
+    .argument("<source>", "folder to protect")
+    .argument("<replica>", "folder for the copy; made when it is missing")
+    .option("--state <dir>", "folder for the instance's state (or STANDIN_STATE)")
+    .option("--include <glob...>", "copy only what matches")
+    .option("--exclude <glob...>", "leave out what matches")
+    .addOption(
+      new Option("--orphans <policy>", "files in REPLICA that SOURCE does not have")
+        .choices(["keep", "aside", "delete"])
+        .default("aside"),
+    )
+    .option("--ring <size>", "memory for changes that are not applied yet", sizeArgument, undefined)
+    .option("--workers <count>", "threads that serve the folder", countArgument)
+    .option("--allow-open-files", "start although files of SOURCE are open for writing")
+    .option("--json", "print one JSON object a line")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  standin local /srv/mail /backup/mail
+  standin local /srv/www /backup/www --exclude '**/cache/**' --orphans delete
+  standin local /srv/db /backup/db --ring 512M --json`,
+    )
+    .action(async (source: string, replica: string, options) => {
+      const { runLocal } = await import("./local-command.ts");
+      setExitCode(await runLocal({ source, replica, ...options }));
+    });
+}
+
+function instanceCommand(program: Command, name: string, summary: string): Command {
+  return program
+    .command(name)
+    .summary(summary)
+    .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
+    .option(
+      "--state <dir>",
+      "the instance's state folder (or STANDIN_STATE; default: the only one)",
+    )
+    .option("--json", "print JSON");
+}
+
+function addStatus(program: Command, setExitCode: SetExitCode): void {
+  instanceCommand(program, "status", "show state, processes, lag, and what is not protected")
+    .option("-w, --watch", "show it again each second")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  standin status
+  standin status --watch
+  standin status --json | jq .protected`,
+    )
+    .action(async (options) => {
+      const { runStatus } = await import("./status-command.ts");
+      setExitCode(await runStatus(options));
+    });
+}
+
+function addFlush(program: Command, setExitCode: SetExitCode): void {
+  instanceCommand(program, "flush", "wait until everything written before now is in the copy")
+    .option("--timeout <seconds>", "give up after so many seconds", secondsArgument, 60)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  standin flush && snapshot-the-copy
+  standin flush --timeout 5`,
+    )
+    .action(async (options) => {
+      const { runFlush } = await import("./instance-commands.ts");
+      setExitCode(await runFlush(options));
+    });
+}
+
+function addVerify(program: Command, setExitCode: SetExitCode): void {
+  instanceCommand(program, "verify", "compare the copy with the live folder, exactly")
+    .option("--repair", "copy again what differs")
+    .addHelpText(
+      "after",
+      `
+Exits with 1 when something differs and is not repaired.
+
+Examples:
+  standin verify
+  standin verify --repair`,
+    )
+    .action(async (options) => {
+      const { runVerify } = await import("./instance-commands.ts");
+      setExitCode(await runVerify(options));
+    });
+}
+
+function addPause(program: Command, setExitCode: SetExitCode): void {
+  instanceCommand(program, "pause", "stop changing the copy; changes wait in memory")
+    .addHelpText(
+      "after",
+      "\nExample:\n  standin pause && tar -C /backup -c mail > mail.tar; standin resume",
+    )
+    .action(async (options) => {
+      const { runSetPaused } = await import("./instance-commands.ts");
+      setExitCode(await runSetPaused({ ...options, isPaused: true }));
+    });
+  instanceCommand(program, "resume", "go on changing the copy")
+    .addHelpText("after", "\nExample:\n  standin resume")
+    .action(async (options) => {
+      const { runSetPaused } = await import("./instance-commands.ts");
+      setExitCode(await runSetPaused({ ...options, isPaused: false }));
+    });
+}
+
+function addDemo(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("demo")
+    .summary("see it at work: live applications, a killed engine, a killed server, an intact copy")
+    .description(
+      "Runs a database and a mail delivery on a protected temporary folder, kills the capture engine\n" +
+        "in the middle, then the whole source side, and opens the copy. Takes less than two minutes.",
+    )
+    .option(
+      "--seconds <count>",
+      "how long the applications run under replication",
+      secondsArgument,
+      20,
+    )
+    .option("--keep", "leave the temporary folder for a look")
+    .option("--json", "print the figures as JSON")
+    .addHelpText("after", "\nExamples:\n  standin demo\n  standin demo --seconds 60 --keep")
+    .action(async (options) => {
+      const { runDemo } = await import("./demo/run-demo.ts");
+      setExitCode(await runDemo(options));
+    });
+}
+
+/** Errors of the value itself are wrong usage. */
+function sizeArgument(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    if (error instanceof StandinError) throw new InvalidArgumentError(error.hint ?? error.message);
+    throw error;
+  }
+}
+
+function secondsArgument(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== "" && seconds >= 0 && seconds <= 86_400) return seconds;
+  throw new InvalidArgumentError("Give a number of seconds, at most a day.");
+}
+
+function countArgument(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 64) return count;
+  throw new InvalidArgumentError("Give a number from 1 to 64.");
+}
