@@ -14,6 +14,7 @@ import { run } from "node:test";
 import { spec as Spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 
+import { HangWatch } from "./hang-watch.ts";
 import { mergeRuns, type TestEvent } from "./merge-runs.ts";
 
 interface Phase {
@@ -21,8 +22,10 @@ interface Phase {
   /** Of `patterns`, those that are of another kind. */
   readonly except?: RegExp;
   readonly concurrency: number;
+  /** For one test that does not set its own. */
+  readonly testTimeoutMs: number;
   /** For a file as a whole: it catches a hang, it does not judge speed. */
-  readonly timeoutMs: number;
+  readonly fileTimeoutMs: number;
 }
 
 const MINUTE_MS = 60_000;
@@ -31,22 +34,26 @@ const UNIT: Phase = {
   patterns: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.ts"],
   except: /\.(?:mount|e2e)\.test\.ts$/,
   concurrency: 2,
-  timeoutMs: 5 * MINUTE_MS,
+  testTimeoutMs: MINUTE_MS,
+  fileTimeoutMs: 5 * MINUTE_MS,
 };
 const MOUNT: Phase = {
   patterns: ["src/**/*.mount.test.ts", "test/**/*.mount.test.ts"],
   concurrency: 1,
-  timeoutMs: 10 * MINUTE_MS,
+  testTimeoutMs: 2 * MINUTE_MS,
+  fileTimeoutMs: 10 * MINUTE_MS,
 };
 const E2E: Phase = {
   patterns: ["test/**/*.e2e.test.ts"],
   concurrency: 1,
-  timeoutMs: 20 * MINUTE_MS,
+  testTimeoutMs: 5 * MINUTE_MS,
+  fileTimeoutMs: 20 * MINUTE_MS,
 };
 const FUZZ: Phase = {
   patterns: ["src/**/*.fuzz.ts", "test/**/*.fuzz.ts"],
   concurrency: 2,
-  timeoutMs: 60 * MINUTE_MS,
+  testTimeoutMs: 60 * MINUTE_MS,
+  fileTimeoutMs: 60 * MINUTE_MS,
 };
 
 const PHASES_BY_KIND: ReadonlyMap<string, readonly Phase[]> = new Map([
@@ -72,14 +79,16 @@ function* startPhases(
   phases: readonly (Phase & { readonly files: string[] })[],
   namePattern: string | undefined,
 ): Generator<AsyncIterable<TestEvent>> {
-  for (const { files, concurrency, timeoutMs } of phases) {
+  for (const { files, concurrency, testTimeoutMs, fileTimeoutMs } of phases) {
+    const watch = new HangWatch(fileTimeoutMs);
     yield run({
       files,
       concurrency,
-      timeout: timeoutMs,
+      timeout: testTimeoutMs,
       cwd: ROOT,
       ...(namePattern === undefined ? {} : { testNamePatterns: [namePattern] }),
     }) as AsyncIterable<TestEvent>;
+    watch.stop();
   }
 }
 
