@@ -1,6 +1,7 @@
 /**
- * The agent's hold on the applier, its child: starts it again whenever it dies, and gives a new one the commands
- * that the dead one had not answered. The applier itself is kill-safe; nothing is lost with it.
+ * The agent's hold on the applier, its child: starts it again whenever it dies, and gives a new one
+ * the commands that the dead one had not answered. The applier itself is kill-safe; nothing is lost
+ * with it.
  */
 
 import { StandinError } from "../base/errors.ts";
@@ -68,7 +69,9 @@ export class ApplierLink {
   }
   /** How the last one ended, while none has lived well since. */
   get lastDeath(): string | undefined {
-    return this.#lastDeath;
+    const livedMs = this.#clock.monotonicMs() - this.#startedAtMs;
+    const livesWell = this.#process !== undefined && livedMs >= GOOD_LIFE_MS;
+    return livesWell ? undefined : this.#lastDeath;
   }
 
   start(): void {
@@ -155,8 +158,6 @@ export class ApplierLink {
   }
 
   #onEvent(event: ApplierEvent): void {
-    this.#quickDeaths = 0;
-    this.#lastDeath = undefined;
     const id = Number(event["id"] ?? event["flushed"]);
     const pending = this.#pending.get(id);
     if (pending !== undefined && isAnswer(event)) {

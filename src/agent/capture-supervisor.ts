@@ -1,11 +1,12 @@
 /**
- * Keeps the folder mounted and served: starts the keeper, replaces one that was killed, mounts again when the
- * connection itself was lost. Applications notice nothing as long as keeper or engine lives.
+ * Keeps the folder mounted and served: starts the keeper, replaces one that was killed, mounts
+ * again when the connection itself was lost. Applications notice nothing as long as keeper or
+ * engine lives.
  */
 import { StandinError } from "../base/errors.ts";
 import type { KeeperConfig, KeeperEvent } from "../capture/keeper-config.ts";
 import type { Clock } from "../platform/clock.ts";
-import { fileIdentity, hasCode } from "../platform/files.ts";
+import { hasCode, spaceOf } from "../platform/files.ts";
 import { readMountTable } from "../platform/mount-table.ts";
 import { unmount } from "../platform/unmount.ts";
 import { KeeperLink } from "./keeper-link.ts";
@@ -143,7 +144,10 @@ export class CaptureSupervisor {
     for (const { path } of this.#config.mounts) await clearDeadMount(path);
   }
 
-  /** The kernel's number of our mount, by which its users are known; it outlives the mount table's entry. */
+  /**
+   * The kernel's number of our mount, by which its users are known; it outlives the mount table's
+   * entry.
+   */
   mountId(): number | undefined {
     const paths = new Set(this.#config.mounts.map(({ path }) => path));
     return readMountTable().findLast(({ path, type }) => paths.has(path) && type === MOUNT_TYPE)
@@ -198,7 +202,8 @@ async function clearDeadMount(path: string): Promise<void> {
 
 function isDead(path: string): boolean {
   try {
-    fileIdentity(path);
+    // Asks the server; attributes would be answered from the kernel's cache even now.
+    spaceOf(path);
     return false;
   } catch (error) {
     return hasCode(error, "ENOTCONN") || hasCode(error, "ECONNABORTED") || hasCode(error, "EIO");

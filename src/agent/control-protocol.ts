@@ -1,6 +1,6 @@
 /**
- * The control socket speaks JSON, one object a line: a request is answered by any number of `progress` lines and
- * one `result` or `error` with the same id.
+ * The control socket speaks JSON, one object a line: a request is answered by any number of
+ * `progress` lines and one `result` or `error` with the same id.
  */
 
 export type ControlRequest =

@@ -9,7 +9,10 @@ import {
   checkRequest,
 } from "./control-protocol.ts";
 
-/** Does one request; `progress` may be called while it runs, `signal` is aborted when the asker is gone. */
+/**
+ * Does one request; `progress` may be called while it runs, `signal` is aborted when the asker is
+ * gone.
+ */
 export type ControlHandler = (
   request: ControlRequest,
   progress: (value: unknown) => void,

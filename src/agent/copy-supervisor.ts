@@ -1,6 +1,6 @@
 /**
- * Keeps the copy complete: has the first mirror made, has the copy compared and repaired whenever changes may have
- * been missed, and knows at each moment whether it is complete.
+ * Keeps the copy complete: has the first mirror made, has the copy compared and repaired whenever
+ * changes may have been missed, and knows at each moment whether it is complete.
  */
 import { StandinError } from "../base/errors.ts";
 import { type Clock, withTimeout } from "../platform/clock.ts";
@@ -161,7 +161,10 @@ export class CopySupervisor {
     }
   }
 
-  /** Compares the copy with the source as of one LSN for each block; with `repair`, copies what differs. */
+  /**
+   * Compares the copy with the source as of one LSN for each block; with `repair`, copies what
+   * differs.
+   */
   async verify(repair: boolean, signal: AbortSignal): Promise<VerifyResult> {
     if (this.#work !== undefined) {
       throw new StandinError("BUSY", `a ${this.#work} is running`, {

@@ -1,6 +1,6 @@
 /**
- * What an instance of `standin local` keeps in its state folder, so that the next one with the same folder finds
- * what an earlier one left running: `instance.json`, written whole at each change.
+ * What an instance of `standin local` keeps in its state folder, so that the next one with the same
+ * folder finds what an earlier one left running: `instance.json`, written whole at each change.
  */
 import type { ProcessIdentity } from "../platform/processes.ts";
 

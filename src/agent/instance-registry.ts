@@ -1,6 +1,6 @@
 /**
- * Which instances run on this machine: one small file each in /run/standin, gone after a reboot. Commands find
- * "the only running instance" here, and a second instance on one folder is refused.
+ * Which instances run on this machine: one small file each in /run/standin, gone after a reboot.
+ * Commands find "the only running instance" here, and a second instance on one folder is refused.
  */
 import { FileLock } from "../platform/file-lock.ts";
 import {
@@ -55,8 +55,8 @@ export class InstanceRegistry {
   }
 
   /**
-   * Held from pre-flight until the mount is there, so that two instances that start at one moment see each other.
-   * Undefined while another start holds it.
+   * Held from pre-flight until the mount is there, so that two instances that start at one moment
+   * see each other. Undefined while another start holds it.
    */
   tryLock(): FileLock | undefined {
     makePrivateFolder(this.#folder);

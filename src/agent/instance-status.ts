@@ -43,7 +43,10 @@ export interface InstanceStatus {
   readonly source: string;
   readonly replica: string;
   readonly state: InstanceState;
-  /** Everything that an application was answered for will be in the copy, whatever dies now but the machine. */
+  /**
+   * Everything that an application was answered for will be in the copy, whatever dies now but the
+   * machine.
+   */
   readonly protected: boolean;
   /** Why not. Empty exactly when `protected`. */
   readonly reasons: readonly StatusReason[];

@@ -1,6 +1,7 @@
 /**
- * The agent's hold on the keeper: starts it, follows what it reports, and tells it to unmount. Keeper and engine
- * report to a file and not to a pipe, so that they do not depend on an agent being there to read.
+ * The agent's hold on the keeper: starts it, follows what it reports, and tells it to unmount.
+ * Keeper and engine report to a file and not to a pipe, so that they do not depend on an agent
+ * being there to read.
  */
 import type { KeeperConfig, KeeperEvent } from "../capture/keeper-config.ts";
 import { closeSync, emptyFile, existsSync, openForAppend, readFrom } from "../platform/files.ts";

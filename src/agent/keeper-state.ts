@@ -1,6 +1,6 @@
 /**
- * What the agent knows of keeper and engine: the sum of the events they reported. Pure, so that an agent that comes
- * back reads the events from their beginning and knows the same.
+ * What the agent knows of keeper and engine: the sum of the events they reported. Pure, so that an
+ * agent that comes back reads the events from their beginning and knows the same.
  */
 import type { KeeperEvent } from "../capture/keeper-config.ts";
 import type { ProcessIdentity } from "../platform/processes.ts";

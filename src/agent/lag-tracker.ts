@@ -1,6 +1,7 @@
 /**
- * How far the copy is behind, in time: an LSN that was first seen at one moment and is found applied at another was
- * that long on its way. Pure; fed by a sampler, whose period is its resolution.
+ * How far the copy is behind, in time: an LSN that was first seen at one moment and is found
+ * applied at another was that long on its way. Pure; fed by a sampler, whose period is its
+ * resolution.
  */
 
 interface Sample {

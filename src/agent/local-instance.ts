@@ -1,6 +1,7 @@
 /**
- * One running `standin local`: an agent with both ends on one machine. Composition only; each concern is a class of
- * its own: capture (keeper and engine), applier, copy (mirror, resync, verify), status, control socket.
+ * One running `standin local`: an agent with both ends on one machine. Composition only; each
+ * concern is a class of its own: capture (keeper and engine), applier, copy (mirror, resync,
+ * verify), status, control socket.
  */
 import { StandinError } from "../base/errors.ts";
 import type { KeeperEvent } from "../capture/keeper-config.ts";
@@ -99,7 +100,10 @@ export class LocalInstance {
     return this.#board.status();
   }
 
-  /** Runs until `signal` is aborted, then drains: everything that was answered is applied, the folder is free. */
+  /**
+   * Runs until `signal` is aborted, then drains: everything that was answered is applied, the
+   * folder is free.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const running = new AbortController();
     const control = await this.#start(signal);

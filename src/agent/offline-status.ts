@@ -1,4 +1,7 @@
-/** The status of an instance whose agent does not run: what can be told from its records and its ring. */
+/**
+ * The status of an instance whose agent does not run: what can be told from its records and its
+ * ring.
+ */
 
 import { Ring } from "../journal/ring.ts";
 import { existsSync } from "../platform/files.ts";

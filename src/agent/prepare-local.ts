@@ -1,7 +1,7 @@
 /**
- * From what the operator asked for to an instance that can be started: folders made real, the state folder locked,
- * what an earlier instance left assessed, pre-flight passed, the ring there. Changes nothing that an error would
- * have to undo.
+ * From what the operator asked for to an instance that can be started: folders made real, the state
+ * folder locked, what an earlier instance left assessed, pre-flight passed, the ring there. Changes
+ * nothing that an error would have to undo.
  */
 import { StandinError } from "../base/errors.ts";
 import { Ring } from "../journal/ring.ts";
@@ -79,18 +79,17 @@ function realFolder(path: string, what: string): string {
   });
 }
 
-/** Made when it is missing; the folder that is to hold it must exist, so that a typing error is found. */
+/**
+ * Made when it is missing; the folder that is to hold it must exist, so that a typing error is
+ * found.
+ */
 function replicaFolder(path: string): string {
   const absolute = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
   const parent = absolute.replace(/\/+[^/]+\/*$/, "") || "/";
   if (!existsSync(parent)) {
-    throw new StandinError(
-      "NO_REPLICA",
-      `the folder that is to hold REPLICA does not exist: ${parent}`,
-      {
-        hint: `Make it first: mkdir -p ${parent}`,
-      },
-    );
+    throw new StandinError("NO_REPLICA", `there is no folder ${parent} to hold REPLICA`, {
+      hint: `Make it first: mkdir -p ${parent}`,
+    });
   }
   if (!existsSync(absolute)) makePrivateFolder(absolute);
   return realFolder(absolute, "REPLICA");
@@ -128,7 +127,7 @@ function tryOpenRing(path: string): Ring | undefined {
   try {
     return Ring.open(path);
   } catch {
-    return undefined; // of another version, or cut: its machine or its writer died while it was made
+    return undefined; // of another version, or cut: its writer died while it was made
   }
 }
 

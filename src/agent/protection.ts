@@ -1,4 +1,6 @@
-/** Decides state and protection from the facts. Pure, and the only place where "protected" is said. */
+/**
+ * Decides state and protection from the facts. Pure, and the only place where "protected" is said.
+ */
 import type { CopyWork } from "./copy-supervisor.ts";
 import type { DueWork } from "./instance-record.ts";
 import type { InstanceState, StatusReason } from "./instance-status.ts";

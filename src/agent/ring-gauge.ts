@@ -27,7 +27,8 @@ export class RingGauge {
 
   sample(): RingSample {
     const ring = this.#ring;
-    // Applied first: an op that is captured in between must not look applied before it was captured.
+    // Applied first: an op that is captured in between must not look applied before it was
+    // captured.
     const applied = ring.applied;
     let bytesPending = 0;
     let fill = 0;

@@ -34,7 +34,9 @@ function powerOfTwoAtMost(value: number): number {
   return 2 ** Math.floor(Math.log2(value));
 }
 
-/** Enough that one that waits for the disk does not stop the others; more would only cost memory. */
+/**
+ * Enough that one that waits for the disk does not stop the others; more would only cost memory.
+ */
 export function defaultWorkers(processors: number): number {
   return Math.min(Math.max(2 * processors, 4), 8);
 }

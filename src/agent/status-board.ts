@@ -196,7 +196,10 @@ export class StatusBoard {
   }
 }
 
-/** What one file costs beside its bytes, in bytes: a thousand small files are no quicker than a large one. */
+/**
+ * What one file costs beside its bytes, in bytes: a thousand small files are no quicker than a
+ * large one.
+ */
 const FILE_COST_BYTES = 32_768;
 
 export function workShare(progress: {

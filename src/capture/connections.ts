@@ -1,6 +1,6 @@
 /**
- * The FUSE connections of a job and the folders beneath them: made by mounting, or taken over from an engine that
- * still serves them after its keeper was killed.
+ * The FUSE connections of a job and the folders beneath them: made by mounting, or taken over from
+ * an engine that still serves them after its keeper was killed.
  */
 import {
   mountedDevice,
@@ -63,8 +63,8 @@ export class AdoptError extends Error {
 }
 
 /**
- * Takes copies of the engine's descriptors and then kills it: two engines must never answer for one connection
- * with one table of nodes.
+ * Takes copies of the engine's descriptors and then kills it: two engines must never answer for one
+ * connection with one table of nodes.
  */
 export async function adoptAll(
   mounts: readonly KeeperMount[],
@@ -72,7 +72,8 @@ export async function adoptAll(
   clock: Clock = systemClock,
 ): Promise<Connection[]> {
   const pidfd = pidfdOpen(engine.pid);
-  // The pid may be a stranger's by now; the start time proves that it was not when the pidfd was made.
+  // The pid may be a stranger's by now; the start time proves that it was not when the pidfd was
+  // made.
   if (pidfd < 0 || !isAlive(engine)) throw new AdoptError(`engine ${engine.pid} is gone`);
   try {
     const connections = mounts.map((mount, position) => takeOne(mount, position, pidfd));

@@ -1,9 +1,10 @@
 /**
  * Decides how soon a dead engine is started again. Pure.
  *
- * A kill or a rare crash is answered at once, because applications wait meanwhile. An engine that dies again and
- * again right after its start would only burn the processor: pauses grow, and after {@link GIVE_UP_AFTER} deaths
- * in a row the mount is taken away instead, so that the folder can be used again, unprotected.
+ * A kill or a rare crash is answered at once, because applications wait meanwhile. An engine that
+ * dies again and again right after its start would only burn the processor: pauses grow, and after
+ * {@link GIVE_UP_AFTER} deaths in a row the mount is taken away instead, so that the folder can be
+ * used again, unprotected.
  */
 
 /** An engine that lived this long had started well. */

@@ -17,8 +17,8 @@ export interface KeeperConfig {
   /** See the engine's configuration. */
   readonly recordCopies: boolean;
   /**
-   * The engine of a keeper that was killed: it still holds the connections, and the new keeper takes them from it.
-   * Null: the folders are not mounted yet.
+   * The engine of a keeper that was killed: it still holds the connections, and the new keeper
+   * takes them from it. Null: the folders are not mounted yet.
    */
   readonly adopt: ProcessIdentity | null;
 }
@@ -51,12 +51,14 @@ export const KeeperExit = {
   failed: 1,
   /** The connection ended without being asked: somebody unmounted the folder. */
   lost: 3,
-  /** The engine died again and again, and the mount was taken away so that the folder can be used. */
+  /**
+   * The engine died again and again, and the mount was taken away so that the folder can be used.
+   */
   gaveUp: 4,
 } as const;
 
 /**
- * Left in the shared memory folder by an agent that stops while files of the detached mount are still open: the
- * keeper serves them to the end, and then removes the folder.
+ * Left in the shared memory folder by an agent that stops while files of the detached mount are
+ * still open: the keeper serves them to the end, and then removes the folder.
  */
 export const REMOVE_WHEN_DONE = "remove-when-done";

@@ -1,9 +1,10 @@
 /**
- * The keeper: holds the FUSE connections of a job so that they outlive the engine that serves them, and starts
- * another engine when one dies. The mount is lost only when keeper and engine die together.
+ * The keeper: holds the FUSE connections of a job so that they outlive the engine that serves them,
+ * and starts another engine when one dies. The mount is lost only when keeper and engine die
+ * together.
  *
- * It is kept small because nothing replaces it faster than the agent can: it parses nothing, allocates nothing
- * per request, and does not fail when its reports cannot be written.
+ * It is kept small because nothing replaces it faster than the agent can: it parses nothing,
+ * allocates nothing per request, and does not fail when its reports cannot be written.
  */
 
 import { abortFuseConnection, mountedDevice } from "../fuse/mount.ts";
@@ -116,7 +117,10 @@ class Keeper {
     process.exit(this.#isStopping ? KeeperExit.unmounted : KeeperExit.lost);
   }
 
-  /** An engine that cannot live leaves every user of the folder hanging: better an error and the bare folder. */
+  /**
+   * An engine that cannot live leaves every user of the folder hanging: better an error and the
+   * bare folder.
+   */
   async #giveUp(): Promise<void> {
     report({ event: "gave-up", deaths: this.#restarts.deathsInARow });
     for (const { path } of this.#config.mounts) {
@@ -127,7 +131,10 @@ class Keeper {
     process.exit(KeeperExit.gaveUp);
   }
 
-  /** Takes the mounts away; the engine then ends by itself, when the last user of an open file is gone. */
+  /**
+   * Takes the mounts away; the engine then ends by itself, when the last user of an open file is
+   * gone.
+   */
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;

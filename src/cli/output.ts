@@ -25,7 +25,8 @@ export function outputFor(isJson: boolean): Output {
 export function errorLines(error: unknown): string {
   const message = (error as Error | undefined)?.message ?? String(error);
   if (!(error instanceof StandinError)) {
-    return `standin: internal error: ${message}\n  Set STANDIN_DEBUG=1 for the place, and report it.\n`;
+    const next = "Run it again with STANDIN_DEBUG=1 for the place, and report it.";
+    return `standin: internal error: ${message}\n  ${next}\n`;
   }
   return `standin: ${message}\n${error.hint === undefined ? "" : `  ${error.hint}\n`}`;
 }

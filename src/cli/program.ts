@@ -66,8 +66,9 @@ function addLocal(program: Command, setExitCode: SetExitCode): void {
     .command("local")
     .summary("protect SOURCE and keep its copy in REPLICA, on this machine")
     .description(
-      "Mounts over SOURCE in place, copies it to REPLICA while it is in use, and then applies every\n" +
-        "change in order. Runs in the foreground; Ctrl-C or SIGTERM applies what is left and unmounts.",
+      "Mounts over SOURCE in place, copies it to REPLICA while it is in use, and then applies\n" +
+        "every change in order. Runs in the foreground; Ctrl-C or SIGTERM applies what is left\n" +
+        "and unmounts.",
     )
     .argument("<source>", "folder to protect")
     .argument("<replica>", "folder for the copy; made when it is missing")
@@ -164,7 +165,7 @@ function addPause(program: Command, setExitCode: SetExitCode): void {
   instanceCommand(program, "pause", "stop changing the copy; changes wait in memory")
     .addHelpText(
       "after",
-      "\nExample:\n  standin pause && tar -C /backup -c mail > mail.tar; standin resume",
+      "\nExample:\n  standin pause && tar -c /backup/mail > mail.tar; standin resume",
     )
     .action(async (options) => {
       const { runSetPaused } = await import("./instance-commands.ts");
@@ -183,15 +184,11 @@ function addDemo(program: Command, setExitCode: SetExitCode): void {
     .command("demo")
     .summary("see it at work: live applications, a killed engine, a killed server, an intact copy")
     .description(
-      "Runs a database and a mail delivery on a protected temporary folder, kills the capture engine\n" +
-        "in the middle, then the whole source side, and opens the copy. Takes less than two minutes.",
+      "Runs a database and a mail delivery on a protected temporary folder, kills the capture\n" +
+        "engine in the middle, then the whole source side, and opens the copy. Takes less than\n" +
+        "two minutes.",
     )
-    .option(
-      "--seconds <count>",
-      "how long the applications run under replication",
-      secondsArgument,
-      20,
-    )
+    .option("--seconds <count>", "how long the load runs after the mirror", secondsArgument, 20)
     .option("--keep", "leave the temporary folder for a look")
     .option("--json", "print the figures as JSON")
     .addHelpText("after", "\nExamples:\n  standin demo\n  standin demo --seconds 60 --keep")

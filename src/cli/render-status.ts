@@ -15,16 +15,10 @@ export function renderStatus(status: InstanceStatus): string {
     ...progressRows(status.progress),
     ["position", `LSN ${status.lsn}, applied ${status.appliedLsn}`],
     ["lag", `${count(lag.ops)} ops, ${formatBytes(lag.bytes)}, ${seconds(lag.seconds)}`],
-    [
-      "",
-      `p50 ${seconds(lag.p50Seconds)}, p99 ${seconds(lag.p99Seconds)}, max ${seconds(lag.maxSeconds)}`,
-    ],
+    ["", lagQuantiles(lag)],
     ["captured", rate(rates.capturedOpsPerSecond, rates.capturedBytesPerSecond)],
     ["applied", rate(rates.appliedOpsPerSecond, rates.appliedBytesPerSecond)],
-    [
-      "queue",
-      `${formatBytes(queue.bytes)} of ${formatBytes(queue.capacityBytes)}, ${percent(queue.fill)} full`,
-    ],
+    ["queue", queueSize(queue)],
     ...(queue.gaps === 0
       ? []
       : [["", `was full ${queue.gaps} times since the start`] as [string, string]]),
@@ -37,6 +31,15 @@ export function renderStatus(status: InstanceStatus): string {
     ["state folder", status.stateDirectory],
   ];
   return rows.map(([label, value]) => `${label.padEnd(13)}${value}`.trimEnd()).join("\n");
+}
+
+function lagQuantiles(lag: InstanceStatus["lag"]): string {
+  const { p50Seconds, p99Seconds, maxSeconds } = lag;
+  return `p50 ${seconds(p50Seconds)}, p99 ${seconds(p99Seconds)}, max ${seconds(maxSeconds)}`;
+}
+
+function queueSize({ bytes, capacityBytes, fill }: InstanceStatus["queue"]): string {
+  return `${formatBytes(bytes)} of ${formatBytes(capacityBytes)}, ${percent(fill)} full`;
 }
 
 function progressRows(progress: ProgressStatus | null): [string, string][] {

@@ -1,4 +1,6 @@
-/** Time and timers. Everything above takes a {@link Clock}, so that tests decide what time it is. */
+/**
+ * Time and timers. Everything above takes a {@link Clock}, so that tests decide what time it is.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 
 export interface Clock {
@@ -22,7 +24,10 @@ export const systemClock: Clock = {
   },
 };
 
-/** Calls `tick` every `periodMs` until `signal` is aborted; the next call waits for the one before it. */
+/**
+ * Calls `tick` every `periodMs` until `signal` is aborted; the next call waits for the one before
+ * it.
+ */
 export async function repeat(
   clock: Clock,
   periodMs: number,

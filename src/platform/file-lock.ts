@@ -1,5 +1,6 @@
 /**
- * A lock that the kernel drops when its holder dies, however it dies: `flock(2)` on a file that stays where it is.
+ * A lock that the kernel drops when its holder dies, however it dies: `flock(2)` on a file that
+ * stays where it is.
  */
 
 import { closeSync, openSync } from "node:fs";

@@ -1,4 +1,6 @@
-/** Small files and folders of our own: state, records, logs. Nothing here touches protected data. */
+/**
+ * Small files and folders of our own: state, records, logs. Nothing here touches protected data.
+ */
 import { createHash } from "node:crypto";
 import {
   closeSync,

@@ -5,8 +5,8 @@ import { StringDecoder } from "node:string_decoder";
 const LINE_BYTES_MAX = 1 << 20;
 
 /**
- * Cuts a byte stream into objects, wherever the chunks are cut. What is no JSON object is handed to `onNoise`
- * (a stray print of a library must not stop anything).
+ * Cuts a byte stream into objects, wherever the chunks are cut. What is no JSON object is handed to
+ * `onNoise` (a stray print of a library must not stop anything).
  */
 export class JsonLineParser {
   readonly #decoder = new StringDecoder("utf8");

@@ -13,7 +13,10 @@ export function readMountTable(): MountEntry[] {
   return parseMountTable(readFileSync("/proc/self/mountinfo", "utf8"));
 }
 
-/** Lines that are not understood are left out. In the order of mounting: the last one at a path is on top. */
+/**
+ * Lines that are not understood are left out. In the order of mounting: the last one at a path is
+ * on top.
+ */
 export function parseMountTable(text: string): MountEntry[] {
   const entries: MountEntry[] = [];
   for (const line of text.split("\n")) {

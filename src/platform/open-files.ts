@@ -1,6 +1,7 @@
 /**
- * Which processes have which files open, from /proc. Files are matched by the mount's id, which the kernel shows in
- * fdinfo, and by path; nothing is asked of the file systems themselves, which may be the ones that hang.
+ * Which processes have which files open, from /proc. Files are matched by the mount's id, which the
+ * kernel shows in fdinfo, and by path; nothing is asked of the file systems themselves, which may
+ * be the ones that hang.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { commandName, listPids } from "./processes.ts";
@@ -62,7 +63,10 @@ export interface MountUser {
   readonly path: string;
 }
 
-/** Processes that keep a mount busy: by open files, or by their working or root directory. At most `limit`. */
+/**
+ * Processes that keep a mount busy: by open files, or by their working or root directory. At most
+ * `limit`.
+ */
 export function usersOfMount(mountId: number | undefined, limit = 20): MountUser[] {
   const users = new Map<number, MountUser>();
   for (const { pid, command, path, mountId: id } of openFiles()) {

@@ -1,7 +1,7 @@
 /**
- * Other processes of this machine, as /proc shows them, and starting our own. A process is named by pid *and*
- * start time, because pids are reused: without the second, an agent that comes back after a crash could signal a
- * stranger.
+ * Other processes of this machine, as /proc shows them, and starting our own. A process is named by
+ * pid *and* start time, because pids are reused: without the second, an agent that comes back after
+ * a crash could signal a stranger.
  */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
@@ -28,7 +28,10 @@ function statFields(pid: number): string[] | undefined {
   }
 }
 
-/** A zombie counts as gone: it does nothing any more, and may wait for ever for a parent that is a container's init. */
+/**
+ * A zombie counts as gone: it does nothing any more, and may wait for ever for a parent that is a
+ * container's init.
+ */
 export function identify(pid: number): ProcessIdentity | undefined {
   const fields = statFields(pid);
   if (fields === undefined || fields[STAT_STATE] === "Z" || fields[STAT_STATE] === "X")
@@ -93,7 +96,8 @@ export function startScript(options: ScriptOptions): ChildProcess {
   return spawn(process.execPath, [script, JSON.stringify(options.config)], {
     stdio: options.stdio,
     detached: options.detached,
-    // A protected folder must never be somebody's working directory because of us: it would keep it busy.
+    // A protected folder must never be somebody's working directory because of us: it would keep it
+    // busy.
     cwd: "/",
   });
 }
@@ -114,7 +118,10 @@ export function spareFromOutOfMemoryKiller(): void {
   }
 }
 
-/** Writes one JSON line at once; a full disk or a reader that is gone must not end the process that reports. */
+/**
+ * Writes one JSON line at once; a full disk or a reader that is gone must not end the process that
+ * reports.
+ */
 export function reportLine(fd: number, value: object): void {
   try {
     writeSync(fd, `${JSON.stringify(value)}\n`);

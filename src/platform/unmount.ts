@@ -1,6 +1,7 @@
 /**
- * `umount2(2)` off the main thread. Unmounting writes back what the applications mapped, and that needs a server
- * for the file system: a keeper that waited for it in the call could not restart an engine that dies meanwhile.
+ * `umount2(2)` off the main thread. Unmounting writes back what the applications mapped, and that
+ * needs a server for the file system: a keeper that waited for it in the call could not restart an
+ * engine that dies meanwhile.
  */
 import koffi from "koffi";
 
@@ -11,8 +12,8 @@ const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
 /**
- * False when the kernel refused: the mount is in use, or there is none. (Which of them can be read in mountinfo;
- * errno stays in the thread that made the call.)
+ * False when the kernel refused: the mount is in use, or there is none. (Which of them can be read
+ * in mountinfo; errno stays in the thread that made the call.)
  */
 export function unmount(path: string, options: { readonly lazy: boolean }): Promise<boolean> {
   const flags = UMOUNT_NOFOLLOW | (options.lazy ? MNT_DETACH : 0);
