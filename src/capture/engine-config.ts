@@ -19,6 +19,11 @@ export interface EngineConfig {
   readonly workers: number;
   /** The connections were served before: no INIT will come, and what is unanswered must be sent again. */
   readonly adopted: boolean;
+  /**
+   * A copy within the job may be recorded as such (default). False when rules leave parts of the job out: the
+   * data must then be in the op.
+   */
+  readonly recordCopies?: boolean;
 }
 
 /** First descriptor behind stdin, stdout and stderr. */

@@ -3,7 +3,8 @@
  *
  *     header     one page: identity, positions, states (each hot word on a cache line of its own)
  *     arenas     one line per arena: how far its writer and the reader are
- *     intents    one line per worker: what it was about to do beneath (see intents.ts)
+ *     intents    one line per worker: what it was about to do beneath; behind them the doubts that killed
+ *                engines left (the engine's affair, see capture/intents.ts)
  *     commands   a queue from the applying side to the engine's mirror thread (see command-queue.ts)
  *     index      LSN -> place of the record: one slot of 32 bytes per LSN, reused in a circle
  *     data       the arenas themselves, one per writer, each a circle of records
@@ -62,6 +63,8 @@ export const HEADER_BYTES = 4096;
 export const ARENA_LINE_BYTES = 64;
 export const INTENT_LINE_BYTES = 128;
 export const INDEX_SLOT_BYTES = 32;
+/** Lines of intents and doubts per arena. */
+export const INTENT_LINES_PER_ARENA = 3;
 export const COMMAND_SLOTS = 1024;
 export const COMMAND_BYTES = 64;
 export const COMMAND_HEADER_BYTES = 128;
@@ -90,7 +93,7 @@ const PAGE_BYTES = 4096;
 export function ringLayout(options: RingOptions): RingLayout {
   const arenaLinesAt = HEADER_BYTES;
   const intentsAt = arenaLinesAt + options.arenas * ARENA_LINE_BYTES;
-  const commandsAt = alignUp(intentsAt + options.arenas * INTENT_LINE_BYTES, PAGE_BYTES);
+  const commandsAt = alignUp(intentsAt + options.arenas * INTENT_LINES_PER_ARENA * INTENT_LINE_BYTES, PAGE_BYTES);
   const commandsEnd = commandsAt + COMMAND_HEADER_BYTES + COMMAND_SLOTS * COMMAND_BYTES;
   const indexAt = alignUp(commandsEnd, PAGE_BYTES);
   const dataAt = alignUp(indexAt + options.indexSlots * INDEX_SLOT_BYTES, PAGE_BYTES);

@@ -274,6 +274,16 @@ export class RingWriter {
     return this.ring.physical(this.arena, start);
   }
 
+  /** Monotonic position of the reserved place: what names it after a restart. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** Absolute offset in the memory of the reserved place. */
+  get at(): number {
+    return this.ring.physical(this.arena, this.#start);
+  }
+
   /**
    * An empty arena starts over at its beginning: memory that is hot in the cache, and fewer pages touched. The
    * reader moves the tail only when it releases a record, and there is none.

@@ -24,9 +24,6 @@ const close_ = libc.func("int close(int)");
 const fsync_ = libc.func("int fsync(int)");
 const fdatasync_ = libc.func("int fdatasync(int)");
 const syncfs_ = libc.func("int syncfs(int)");
-const statx_ = libc.func("int statx(int, const void*, int, uint32_t, void*)");
-const nameToHandle_ = libc.func("int name_to_handle_at(int, const void*, void*, void*, int)");
-const openByHandle_ = libc.func("int open_by_handle_at(int, const void*, int)");
 const mknodat_ = libc.func("int mknodat(int, const void*, uint32_t, uint64_t)");
 const mkdirat_ = libc.func("int mkdirat(int, const void*, uint32_t)");
 const symlinkat_ = libc.func("int symlinkat(const void*, int, const void*)");
@@ -304,6 +301,11 @@ export function lseek(fd: Descriptor, offset: number, whence: number): number {
   return checked(Number(lseek_(fd, offset, whence)));
 }
 
+/** Goes to a position that getdents64 gave out; it is opaque and uses all 64 bits. Returns 0 or `-errno`. */
+export function seekDirectory(fd: Descriptor, position: bigint): number {
+  return Number(lseek_(fd, position, SEEK_SET)) === -1 ? -koffi.errno() : 0;
+}
+
 /** `inOffset` and `outOffset`: 8 bytes each, a little-endian i64, advanced by the kernel. */
 export function copyFileRange(
   inFd: Descriptor,
@@ -473,6 +475,11 @@ export function mmapShared(fd: Descriptor, size: number): { address: Address; bu
   const address = mmap_(null, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   const buffer = koffi.view(address, size) as ArrayBuffer;
   return { address, buffer };
+}
+
+/** The number behind an address. */
+export function addressOf(address: Address): number {
+  return Number(koffi.address(address as object));
 }
 
 export function munmap(address: Address, size: number): number {

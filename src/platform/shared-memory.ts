@@ -4,20 +4,23 @@
  * SharedArrayBuffer), hence the futex calls of libc.ts.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync } from "node:fs";
-import { type Address, mmapShared, munmap } from "./libc.ts";
+import { type Address, addressOf, mmapShared, munmap } from "./libc.ts";
 
 export class SharedMemory {
   readonly fd: number;
   readonly size: number;
   readonly buffer: ArrayBuffer;
   readonly bytes: Uint8Array;
-  readonly #address: Address;
+  /** Where the memory is mapped in this process, for the calls of native.ts. */
+  readonly address: number;
+  readonly #mapping: Address;
 
   private constructor(fd: number, size: number) {
     this.fd = fd;
     this.size = size;
     const mapped = mmapShared(fd, size);
-    this.#address = mapped.address;
+    this.#mapping = mapped.address;
+    this.address = addressOf(mapped.address);
     this.buffer = mapped.buffer;
     this.bytes = new Uint8Array(mapped.buffer);
   }
@@ -41,7 +44,7 @@ export class SharedMemory {
 
   /** Unmaps. Every typed array over it is dead afterwards: touching one ends the process. */
   close(): void {
-    munmap(this.#address, this.size);
+    munmap(this.#mapping, this.size);
     closeSync(this.fd);
   }
 }

@@ -4,37 +4,44 @@
  *
  * Layout: include/uapi/linux/stat.h.
  */
-import koffi from "koffi";
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, EMPTY_PATH } from "./libc.ts";
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, ENAMETOOLONG } from "./libc.ts";
+import { allocateNative, statxAt } from "./native.ts";
 
-const statx_ = koffi
-  .load("libc.so.6")
-  .func("int statx(int, const void*, int, uint32_t, void*)");
-
-const STATX_BASIC_STATS = 0x7ff;
-const STATX_BTIME = 0x800;
+/** STATX_BASIC_STATS | STATX_BTIME */
+const MASK = 0xfff;
 const STATX_SIZE_BYTES = 256;
+/** A path, for those who give more than a name. */
+const NAME_BYTES_MAX = 4096;
 const TWO_32 = 4294967296;
 
 export class Statx {
-  readonly #bytes = new Uint8Array(STATX_SIZE_BYTES);
-  readonly #u32 = new Uint32Array(this.#bytes.buffer);
-  readonly #i32 = new Int32Array(this.#bytes.buffer);
-  readonly #u16 = new Uint16Array(this.#bytes.buffer);
+  readonly #memory = allocateNative(STATX_SIZE_BYTES + NAME_BYTES_MAX + 1);
+  readonly #u32 = new Uint32Array(this.#memory.bytes.buffer);
+  readonly #i32 = new Int32Array(this.#memory.bytes.buffer);
+  readonly #u16 = new Uint16Array(this.#memory.bytes.buffer);
 
-  /** The node itself, never what a symlink at `name` leads to. Returns 0 or `-errno`. */
+  /** The node itself, never what a symlink at `name` (NUL-terminated) leads to. Returns 0 or `-errno`. */
   at(dir: number, name: Uint8Array): number {
-    return this.#call(dir, name, AT_SYMLINK_NOFOLLOW);
+    if (name.length > NAME_BYTES_MAX + 1) return -ENAMETOOLONG;
+    this.#memory.bytes.set(name, STATX_SIZE_BYTES);
+    return this.atAddress(dir, this.#memory.address + STATX_SIZE_BYTES);
+  }
+
+  /** As {@link at}, for a name in native memory. */
+  atAddress(dir: number, name: number): number {
+    return statxAt(dir, name, AT_SYMLINK_NOFOLLOW, MASK, this.#memory.address);
   }
 
   /** The node behind a descriptor (`O_PATH` ones too). Returns 0 or `-errno`. */
   of(fd: number): number {
-    return this.#call(fd, EMPTY_PATH, AT_EMPTY_PATH);
+    this.#memory.bytes[STATX_SIZE_BYTES] = 0;
+    const empty = this.#memory.address + STATX_SIZE_BYTES;
+    return statxAt(fd, empty, AT_EMPTY_PATH, MASK, this.#memory.address);
   }
 
-  #call(fd: number, path: Uint8Array, flags: number): number {
-    const result = statx_(fd, path, flags, STATX_BASIC_STATS | STATX_BTIME, this.#bytes);
-    return result === 0 ? 0 : -koffi.errno();
+  /** The answer as the kernel wrote it: `struct statx`, 256 bytes. A view. */
+  get raw(): Uint8Array {
+    return this.#memory.bytes.subarray(0, STATX_SIZE_BYTES);
   }
 
   #u64(word: number): number {
@@ -107,7 +114,6 @@ export class Statx {
   get devMinor(): number {
     return this.#u32[35] as number;
   }
-  /** Id of the mount, so that crossing into another one can be seen; linux >= 5.8, else 0. */
   get isDirectory(): boolean {
     return (this.mode & 0o170000) === 0o040000;
   }

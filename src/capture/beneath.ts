@@ -1,0 +1,212 @@
+/**
+ * The way to the files beneath one mount, for one worker: from the kernel's node ids to descriptors.
+ *
+ * A node is opened by its handle. Descriptors are kept in two bounded caches that all workers share: `files`
+ * (regular files, readable and writable) and `places` (any node, O_PATH: enough for attributes and for names in a
+ * directory).
+ */
+import { ROOT_ID } from "../fuse/abi.ts";
+import {
+  AT_EMPTY_PATH,
+  close,
+  EACCES,
+  ENOENT,
+  EPERM,
+  EROFS,
+  ESTALE,
+  O_CLOEXEC,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+} from "../platform/libc.ts";
+import { allocateNative, nameToHandleAt, openatAt, openByHandleAt } from "../platform/native.ts";
+import type { DescriptorCache } from "./descriptor-cache.ts";
+import { HANDLE_BYTES_MAX, type NodeTable } from "./node-table.ts";
+
+/** A descriptor in use; give it back with {@link Beneath.release}. Reused, one per purpose and worker. */
+export interface NodeUse {
+  fd: number;
+  cache: DescriptorCache | undefined;
+  index: number;
+  /** False for an O_PATH descriptor, on which reads, writes and f*xattr do not work. */
+  real: boolean;
+}
+
+export function newNodeUse(): NodeUse {
+  return { fd: -1, cache: undefined, index: -1, real: false };
+}
+
+export interface BeneathOptions {
+  readonly rootFd: number;
+  readonly rootIno: number;
+  readonly nodes: NodeTable;
+  readonly files: DescriptorCache;
+  readonly places: DescriptorCache;
+}
+
+const HANDLE_HEADER_BYTES = 8;
+
+export class Beneath {
+  readonly rootFd: number;
+  readonly rootIno: number;
+  readonly nodes: NodeTable;
+  readonly #files: DescriptorCache;
+  readonly #places: DescriptorCache;
+  /** struct file_handle, then the mount id, an empty name, and ".". */
+  readonly #memory = allocateNative(HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX + 16);
+  readonly #handle: Uint32Array;
+  readonly #mountIdAt: number;
+  readonly #emptyAt: number;
+  readonly #dotAt: number;
+
+  constructor(options: BeneathOptions) {
+    this.rootFd = options.rootFd;
+    this.rootIno = options.rootIno;
+    this.nodes = options.nodes;
+    this.#files = options.files;
+    this.#places = options.places;
+    this.#handle = new Uint32Array(this.#memory.bytes.buffer, 0, 2 + HANDLE_BYTES_MAX / 4);
+    this.#mountIdAt = this.#memory.address + HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX;
+    this.#emptyAt = this.#mountIdAt + 8;
+    this.#dotAt = this.#emptyAt + 2;
+    this.#memory.bytes[HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX + 10] = 0x2e;
+  }
+
+  /** Inode number of the kernel's node id; the root's own for 1. */
+  ino(nodeId: number): number {
+    return nodeId === ROOT_ID ? this.rootIno : nodeId - 1;
+  }
+
+  nodeId(ino: number): number {
+    return ino === this.rootIno ? ROOT_ID : ino + 1;
+  }
+
+  /**
+   * Reads the handle of `name` (an address) in `dir`. Returns 0 or `-errno`; -EOVERFLOW when the file system's
+   * handles are larger than we keep.
+   */
+  readHandle(dir: number, name: number): number {
+    this.#handle[0] = HANDLE_BYTES_MAX;
+    return nameToHandleAt(dir, name, this.#memory.address, this.#mountIdAt, 0);
+  }
+
+  /** As {@link readHandle}, for the node behind a descriptor. */
+  readHandleOf(fd: number): number {
+    this.#handle[0] = HANDLE_BYTES_MAX;
+    return nameToHandleAt(fd, this.#emptyAt, this.#memory.address, this.#mountIdAt, AT_EMPTY_PATH);
+  }
+
+  /** Keeps the handle that was read last as that of `ino`, for one more lookup. */
+  remember(ino: number): void {
+    this.nodes.remember(ino, this.#handle);
+  }
+
+  /** As {@link remember}, for the mirror. */
+  pin(ino: number): void {
+    this.nodes.pin(ino, this.#handle);
+  }
+
+  /** What tells apart two nodes that had the same inode number: the second word of the handle in most file systems. */
+  get generation(): number {
+    const words = (this.#handle[0] as number) >> 2;
+    return words < 2 ? 0 : (this.#handle[1 + words] as number);
+  }
+
+  /** Opens a node by its handle, uncached; returns a descriptor or `-errno` (-ESTALE: not known, or gone). */
+  open(ino: number, flags: number): number {
+    if (ino === this.rootIno) return openatAt(this.rootFd, this.#dotAt, flags | O_CLOEXEC, 0);
+    if (!this.nodes.handle(ino, this.#handle)) return -ESTALE;
+    return openByHandleAt(this.rootFd, this.#memory.address, flags | O_CLOEXEC);
+  }
+
+  /** A descriptor for attributes and names: any kind of node. Returns 0 or `-errno`. */
+  usePlace(ino: number, use: NodeUse): number {
+    if (ino === this.rootIno) return this.#useRoot(use);
+    if (this.#useCached(this.#files, ino, use, true)) return 0;
+    if (this.#useCached(this.#places, ino, use, false)) return 0;
+    const fd = this.open(ino, O_PATH | O_NOFOLLOW);
+    return fd < 0 ? fd : this.#keep(this.#places, ino, use, fd, false);
+  }
+
+  /** A descriptor for a directory's names; never that of a file. Returns 0 or `-errno`. */
+  useDirectory(ino: number, use: NodeUse): number {
+    if (ino === this.rootIno) return this.#useRoot(use);
+    if (this.#useCached(this.#places, ino, use, false)) return 0;
+    const fd = this.open(ino, O_PATH | O_NOFOLLOW);
+    // The kernel only asks about directories that it holds: one that is gone has been removed.
+    if (fd === -ESTALE) return -ENOENT;
+    return fd < 0 ? fd : this.#keep(this.#places, ino, use, fd, false);
+  }
+
+  /** A descriptor for the data of a regular file. Returns 0 or `-errno`. */
+  useFile(ino: number, use: NodeUse, options: { write: boolean }): number {
+    if (this.#useCached(this.#files, ino, use, true)) return 0;
+    const fd = this.open(ino, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0) return this.#keep(this.#files, ino, use, fd, true);
+    const refused = fd === -EPERM || fd === -EACCES || fd === -EROFS;
+    if (!refused) return fd;
+    return options.write ? this.#useAppendOnly(ino, use, fd) : this.#useReadOnly(ino, use);
+  }
+
+  /** An immutable or append-only file can still be read. */
+  #useReadOnly(ino: number, use: NodeUse): number {
+    return this.#useUncached(this.open(ino, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), use);
+  }
+
+  /** A file with the append-only flag opens for writing only with O_APPEND; the kernel chose the end already. */
+  #useAppendOnly(ino: number, use: NodeUse, refusal: number): number {
+    const O_APPEND = 0o2000;
+    const fd = this.open(ino, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+    return this.#useUncached(fd < 0 ? refusal : fd, use);
+  }
+
+  #useUncached(fd: number, use: NodeUse): number {
+    if (fd < 0) return fd;
+    use.fd = fd;
+    use.cache = undefined;
+    use.index = -1;
+    use.real = true;
+    return 0;
+  }
+
+  #useRoot(use: NodeUse): number {
+    use.fd = this.rootFd;
+    use.cache = this.#places;
+    use.index = -1;
+    use.real = true;
+    return 0;
+  }
+
+  #useCached(cache: DescriptorCache, ino: number, use: NodeUse, real: boolean): boolean {
+    const index = cache.acquire(ino);
+    if (index < 0) return false;
+    use.fd = cache.fd(index);
+    use.cache = cache;
+    use.index = index;
+    use.real = real;
+    return true;
+  }
+
+  #keep(cache: DescriptorCache, ino: number, use: NodeUse, fd: number, real: boolean): number {
+    const index = cache.insert(ino, fd);
+    use.fd = fd;
+    use.cache = index < 0 ? undefined : cache;
+    use.index = index;
+    use.real = real;
+    return 0;
+  }
+
+  release(use: NodeUse): void {
+    if (use.cache === undefined) close(use.fd);
+    else if (use.index >= 0) use.cache.release(use.index);
+    use.fd = -1;
+  }
+
+  /** The node is being removed: nothing of ours may keep its space. */
+  purge(ino: number): void {
+    this.#files.purge(ino);
+    this.#places.purge(ino);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Entry of a request worker: a thread that blocks in the kernel for a request, serves it, and answers. It never
+ * returns to its event loop, and ends when the connection does.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { Opcode } from "../fuse/abi.ts";
+import { deviceChannel } from "../fuse/device-channel.ts";
+import { answerInit, MAX_WRITE_BYTES } from "../fuse/init.ts";
+import { Reply, type Request } from "../fuse/message.ts";
+import { type Handler, type Handlers, Session } from "../fuse/session.ts";
+import { Ring } from "../journal/ring.ts";
+import { OP_BYTES_MAX } from "../model/op.ts";
+import { EPROTO } from "../platform/libc.ts";
+import { allocateNative, nativeOf } from "../platform/native.ts";
+import { Gate, type WorkerData, type WorkerMessage } from "./engine-shared.ts";
+import { attributeHandlers } from "./handlers/attributes.ts";
+import { createHandlers } from "./handlers/create.ts";
+import { dataHandlers } from "./handlers/data.ts";
+import { directoryHandlers } from "./handlers/directory.ts";
+import { ioctlHandlers } from "./handlers/ioctl.ts";
+import { lookupHandlers } from "./handlers/lookup.ts";
+import { removeHandlers } from "./handlers/remove.ts";
+import { xattrHandlers } from "./handlers/xattr.ts";
+import { Recorder } from "./recorder.ts";
+import type { WorkerContext } from "./worker-context.ts";
+import { setUpWorker } from "./worker-setup.ts";
+
+const REPLY_BYTES = MAX_WRITE_BYTES + 4096;
+
+function report(message: WorkerMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** Longest that the other workers wait for the first one to catch up. */
+const CATCH_UP_MS = 500;
+
+function waitAtGate(gate: Int32Array): void {
+  if (Atomics.load(gate, Gate.open) === 0) Atomics.wait(gate, Gate.open, 0, CATCH_UP_MS);
+}
+
+function openGate(gate: Int32Array): void {
+  if (Atomics.exchange(gate, Gate.open, 1) === 0) Atomics.notify(gate, Gate.open);
+}
+
+function handlersOf(context: WorkerContext): Handlers {
+  const init: Handler = (request, reply) => {
+    const agreed = answerInit(request, reply);
+    if (agreed === undefined) return -EPROTO;
+    context.beneath.nodes.canHold = agreed.passthrough;
+    return 0;
+  };
+  return new Map<number, Handler>([
+    [Opcode.init, init],
+    [Opcode.destroy, () => 0],
+    ...lookupHandlers(context),
+    ...attributeHandlers(context),
+    ...createHandlers(context),
+    ...removeHandlers(context),
+    ...dataHandlers(context),
+    ...xattrHandlers(context),
+    ...directoryHandlers(context),
+    ...ioctlHandlers(context),
+  ]);
+}
+
+/** Serves alone until a request comes that is not a repetition: the kernel puts repetitions first. */
+function catchUp(session: Session, gate: Int32Array): number {
+  for (;;) {
+    const error = session.serveOne();
+    if (error !== 0) return error;
+    const { request } = session;
+    if (!isRepetition(request)) return 0;
+    if (Atomics.load(gate, Gate.open) === 1) return 0;
+  }
+}
+
+function isRepetition(request: Request): boolean {
+  return request.resent || request.opcode === Opcode.init;
+}
+
+function main(data: WorkerData): void {
+  const ring = Ring.open(`${data.shmDir}/ring`);
+  const spare = allocateNative(OP_BYTES_MAX);
+  const recorder = new Recorder(ring, data.arena, nativeOf(ring.memory), spare);
+  const context = setUpWorker(data, recorder);
+  const session = new Session({
+    channel: deviceChannel(data.mount.fuseFd),
+    handlers: handlersOf(context),
+    reply: new Reply(allocateNative(REPLY_BYTES)),
+    space: () => recorder.requestSpace(),
+    onBug: (error, opcode) => {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      report({ kind: "bug", message: `opcode ${opcode}: ${text}` });
+    },
+  });
+  const gate = new Int32Array(data.shared.gate);
+  report({ kind: "ready" });
+  let errno = 0;
+  if (data.isFirst) {
+    errno = catchUp(session, gate);
+    openGate(gate);
+  } else waitAtGate(gate);
+  if (errno === 0) errno = session.run();
+  report({ kind: "ended", errno });
+}
+
+main(workerData as WorkerData);

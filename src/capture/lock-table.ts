@@ -1,0 +1,79 @@
+/**
+ * Locks by inode number, shared by the threads of one engine: a table of mutexes, inodes hashed to them. It lives
+ * in the engine's own memory, so an engine that dies takes its locks along and the next one starts clean.
+ *
+ * A mutex is one word: 0 free, 1 taken, 2 taken and somebody sleeps (Drepper, "Futexes Are Tricky").
+ */
+
+const FREE = 0;
+const TAKEN = 1;
+const CONTENDED = 2;
+/** Tries before sleeping: a holder usually needs a few microseconds. */
+const SPINS = 60;
+
+/** A power of two. */
+const STRIPES = 4096;
+
+export class LockTable {
+  readonly #words: Int32Array;
+  /** Stripes of the multi-lock in hand, ascending. */
+  readonly #held: number[] = [];
+
+  /** `shared`: memory of {@link LockTable.allocate}, the same for all threads. */
+  constructor(shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared);
+  }
+
+  static allocate(): SharedArrayBuffer {
+    return new SharedArrayBuffer(STRIPES * 4);
+  }
+
+  #stripe(ino: number): number {
+    const mixed = Math.imul(ino | 0, 0x9e3779b1) ^ Math.floor(ino / 4294967296);
+    return (mixed >>> 16) & (STRIPES - 1);
+  }
+
+  lock(ino: number): void {
+    this.#take(this.#stripe(ino));
+  }
+
+  unlock(ino: number): void {
+    this.#give(this.#stripe(ino));
+  }
+
+  /**
+   * Takes the locks of several inodes at once, in the order of their stripes, so that two threads that want the
+   * same ones cannot wait for each other. 0 stands for none. One such set at a time per instance.
+   */
+  lockAll(a: number, b: number, c: number, d: number): void {
+    const held = this.#held;
+    for (const ino of [a, b, c, d]) {
+      if (ino === 0) continue;
+      const stripe = this.#stripe(ino);
+      if (!held.includes(stripe)) held.push(stripe);
+    }
+    held.sort((x, y) => x - y);
+    for (const stripe of held) this.#take(stripe);
+  }
+
+  unlockAll(): void {
+    for (const stripe of this.#held) this.#give(stripe);
+    this.#held.length = 0;
+  }
+
+  #take(stripe: number): void {
+    const words = this.#words;
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (Atomics.compareExchange(words, stripe, FREE, TAKEN) === FREE) return;
+    }
+    while (Atomics.exchange(words, stripe, CONTENDED) !== FREE) {
+      Atomics.wait(words, stripe, CONTENDED);
+    }
+  }
+
+  #give(stripe: number): void {
+    if (Atomics.exchange(this.#words, stripe, FREE) === CONTENDED) {
+      Atomics.notify(this.#words, stripe, 1);
+    }
+  }
+}

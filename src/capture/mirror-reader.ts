@@ -1,0 +1,357 @@
+/**
+ * Reads what a mirror, a resync or a verify asks for, and puts it into the ring among the live ops: under the
+ * inode's lock it reads a block (or part of a listing) and publishes it, which gives it an exact place in the order.
+ * It uses only the ring's spare room, so that it never crowds out what applications do.
+ */
+import { EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/libc.ts";
+import { close, lseek, O_DIRECTORY, O_NOATIME, O_NOFOLLOW } from "../platform/libc.ts";
+import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/libc.ts";
+import { allocateNative, type NativeMemory, preadAt, readlinkatAt } from "../platform/native.ts";
+import { blockHash } from "../platform/hash.ts";
+import { Statx } from "../platform/statx.ts";
+import { type Command, CommandKind, type CommandQueue } from "../journal/command-queue.ts";
+import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
+import { RecordingState } from "../journal/ring-layout.ts";
+import {
+  appendDirectoryEntry,
+  directoryEntryBytes,
+  mirrorNodeBytes,
+  startMirrorDirectory,
+  writeMirrorNode,
+} from "../model/mirror-record.ts";
+import {
+  OP_BYTES_MAX,
+  OP_FLAG_FIRST,
+  OP_FLAG_LAST,
+  OP_HEADER_BYTES,
+  OpKind,
+  type OpView,
+} from "../model/op.ts";
+import { DirectoryReader } from "./handlers/directory.ts";
+import { readFlags } from "./handlers/ioctl.ts";
+import { readXattrs } from "./read-xattrs.ts";
+import type { WorkerContext } from "./worker-context.ts";
+
+const BLOCK_BYTES = 1 << 20;
+/** A part of a listing: its directory is locked while the attributes of its entries are read. */
+const LISTING_PART_BYTES = 48 * 1024;
+const GETDENTS_BYTES = 16 * 1024;
+/** Above this share of the ring the mirror waits. */
+const FILL_MAX = 0.5;
+const NAP_MS = 1;
+const TARGET_BYTES_MAX = 4096;
+
+const nap = new Int32Array(new SharedArrayBuffer(4));
+
+/** The ring is in a gap or stopped: what was being read cannot be recorded, and will be asked for again. */
+class Abandoned extends Error {}
+
+export class MirrorReader {
+  readonly #context: WorkerContext;
+  readonly #ring: Ring;
+  readonly #writer: RingWriter;
+  readonly #statx = new Statx();
+  readonly #reader = new DirectoryReader();
+  readonly #block: NativeMemory = allocateNative(BLOCK_BYTES);
+  readonly #empty = allocateNative(8);
+
+  constructor(context: WorkerContext, ring: Ring, arena: number) {
+    this.#context = context;
+    this.#ring = ring;
+    this.#writer = new RingWriter(ring, arena);
+  }
+
+  /** Serves commands for ever. */
+  run(queue: CommandQueue): never {
+    for (;;) {
+      const command = queue.peek();
+      if (command === undefined) {
+        queue.waitForCommand(1000);
+        continue;
+      }
+      try {
+        this.execute(command);
+      } catch (error) {
+        if (!(error instanceof Abandoned)) throw error;
+      }
+      queue.pop();
+    }
+  }
+
+  execute(command: Command): void {
+    switch (command.kind) {
+      case CommandKind.directory:
+        return this.#directory(command);
+      case CommandKind.node:
+      case CommandKind.verifyNode:
+        this.#node(command);
+        return this.#context.beneath.nodes.unpin(command.node);
+      case CommandKind.range:
+        return this.#range(command);
+    }
+  }
+
+  /** Waits for spare room. Called without a lock in hand. */
+  #waitForRoom(bytes: number): void {
+    for (;;) {
+      if (this.#ring.recording !== RecordingState.on) throw new Abandoned();
+      const hasRoom = this.#ring.fill(this.#writer.arena) < FILL_MAX && this.#ring.hasIndexRoom();
+      if (hasRoom && this.#writer.reserve(bytes) !== NO_ROOM) return;
+      Atomics.wait(nap, 0, 0, NAP_MS);
+    }
+  }
+
+  /** Starts a record; the room was waited for, and nobody else writes to this arena. */
+  #start(kind: OpKind, command: Command, bytes: number): OpView {
+    if (this.#writer.reserve(bytes) === NO_ROOM) throw new Error("the mirror's room is gone");
+    const { op, at } = this.#writer;
+    op.at(at).start(kind, command.mount, command.node);
+    op.extra = command.number;
+    return op;
+  }
+
+  #publish(op: OpView): void {
+    this.#writer.publish(op.size);
+  }
+
+  #missing(command: Command, errno: number): void {
+    this.#waitForRoom(OP_HEADER_BYTES);
+    const op = this.#start(OpKind.mirrorMissing, command, OP_HEADER_BYTES);
+    op.length = errno;
+    op.flags = OP_FLAG_LAST;
+    this.#publish(op);
+  }
+
+  /** Header fields from the status in hand. */
+  #fill(op: OpView): void {
+    const status = this.#statx;
+    op.mode = status.mode;
+    op.uid = status.uid;
+    op.gid = status.gid;
+    op.setMtime(status.mtimeSec, status.mtimeNsec);
+  }
+
+  #directory(command: Command): void {
+    const { beneath, locks } = this.#context;
+    const fd = beneath.open(command.node, O_RDONLY | O_DIRECTORY | O_NOATIME);
+    if (fd < 0) return this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+    try {
+      let flags = OP_FLAG_FIRST;
+      for (;;) {
+        this.#waitForRoom(LISTING_PART_BYTES * 2);
+        locks.lock(command.node);
+        const op = this.#start(OpKind.mirrorDirectory, command, LISTING_PART_BYTES * 2);
+        const isLast = this.#listPart(op, fd);
+        op.flags = isLast ? flags | OP_FLAG_LAST : flags;
+        this.#publish(op);
+        locks.unlock(command.node);
+        flags = 0;
+        if (isLast) break;
+      }
+    } finally {
+      close(fd);
+    }
+    beneath.nodes.unpin(command.node);
+  }
+
+  /** Fills one part, under the directory's lock; true when the listing has ended. */
+  #listPart(op: OpView, fd: number): boolean {
+    startMirrorDirectory(op);
+    let isLast = false;
+    while (!isLast && op.size < LISTING_PART_BYTES) {
+      const got = this.#reader.fill(fd, GETDENTS_BYTES);
+      isLast = got <= 0;
+      for (; !this.#reader.isPastEnd; this.#reader.next()) {
+        if (!this.#reader.isDot) this.#appendEntry(op, fd);
+      }
+    }
+    // Last: its times change with its entries, and these are read.
+    if (this.#statx.of(fd) === 0) this.#fill(op);
+    return isLast;
+  }
+
+  #appendEntry(op: OpView, fd: number): void {
+    const { beneath } = this.#context;
+    const status = this.#statx;
+    const name = this.#reader.nameAddress;
+    if (status.atAddress(fd, name) < 0 || this.#context.isElsewhere(status)) return;
+    if (beneath.readHandle(fd, name) < 0) return;
+    beneath.pin(status.ino);
+    const target = (status.mode & 0o170000) === 0o120000 ? this.#readTarget(fd, name) : NOTHING;
+    const bytes = directoryEntryBytes(this.#reader.nameLength, target.length);
+    if (op.size + bytes > LISTING_PART_BYTES * 2) throw new Error("a listing part overflowed");
+    appendDirectoryEntry(op, {
+      ino: status.ino,
+      size: status.size,
+      mtimeSec: status.mtimeSec,
+      mtimeNsec: status.mtimeNsec,
+      mode: status.mode,
+      uid: status.uid,
+      gid: status.gid,
+      links: status.nlink,
+      rdev: status.rdev,
+      name: this.#reader.name,
+      target,
+    });
+  }
+
+  #readTarget(dir: number, name: number): Uint8Array {
+    const got = readlinkatAt(dir, name, this.#block.address, TARGET_BYTES_MAX);
+    return got < 0 ? NOTHING : this.#block.bytes.slice(0, got);
+  }
+
+  #node(command: Command): void {
+    const fd = this.#openNode(command.node);
+    if (fd.error !== 0) return this.#missing(command, fd.error);
+    try {
+      if (!fd.isRegular) this.#special(command, fd.fd);
+      else this.#regular(command, fd.fd);
+    } finally {
+      close(fd.fd);
+    }
+  }
+
+  /** Opens for reading what can be, and anything else for its attributes. */
+  #openNode(ino: number): { fd: number; error: number; isRegular: boolean } {
+    const { beneath } = this.#context;
+    const place = beneath.open(ino, O_PATH | O_NOFOLLOW);
+    if (place < 0) return { fd: -1, error: place === -ESTALE ? ENOENT : -place, isRegular: false };
+    if (this.#statx.of(place) < 0 || !this.#statx.isRegular) {
+      return { fd: place, error: 0, isRegular: false };
+    }
+    close(place);
+    const fd = beneath.open(ino, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    if (fd < 0) return { fd: -1, error: fd === -ESTALE ? ENOENT : -fd, isRegular: false };
+    return { fd, error: 0, isRegular: true };
+  }
+
+  #special(command: Command, fd: number): void {
+    const { locks } = this.#context;
+    this.#waitForRoom(OP_BYTES_MAX);
+    locks.lock(command.node);
+    this.#publishNode(command, { fd, isReal: false, isLast: true });
+    locks.unlock(command.node);
+  }
+
+  /** Reads attributes under the lock that the caller holds and publishes them; returns the file's size. */
+  #publishNode(command: Command, node: { fd: number; isReal: boolean; isLast: boolean }): number {
+    const status = this.#statx;
+    if (status.of(node.fd) < 0) throw new Error("statx of an open node failed");
+    const xattrs = readXattrs(node.fd, node.isReal);
+    const isLink = (status.mode & 0o170000) === 0o120000;
+    const flags = node.isReal ? readFlags(this.#context, node.fd) : { flags: 0, project: 0 };
+    const described = {
+      size: status.size,
+      atimeSec: status.atimeSec,
+      atimeNsec: status.atimeNsec,
+      rdev: status.rdev,
+      links: status.nlink,
+      inodeFlags: flags.flags,
+      projectId: flags.project,
+      target: isLink ? this.#readTarget(node.fd, this.#empty.address) : NOTHING,
+      xattrs,
+    };
+    if (OP_HEADER_BYTES + mirrorNodeBytes(described) > OP_BYTES_MAX) {
+      throw new Error(`inode ${command.node} has more extended attributes than an op can carry`);
+    }
+    const op = this.#start(OpKind.mirrorNode, command, OP_HEADER_BYTES + mirrorNodeBytes(described));
+    this.#fill(op);
+    writeMirrorNode(op, described);
+    const isLast = node.isLast || status.size === 0;
+    if (isLast) op.flags = OP_FLAG_LAST;
+    this.#publish(op);
+    return status.size;
+  }
+
+  #regular(command: Command, fd: number): void {
+    const { locks } = this.#context;
+    this.#waitForRoom(OP_BYTES_MAX);
+    locks.lock(command.node);
+    const size = this.#publishNode(command, { fd, isReal: true, isLast: false });
+    locks.unlock(command.node);
+    if (size > 0) this.#blocks(command, fd, { from: command.offset, to: Number.POSITIVE_INFINITY });
+  }
+
+  #range(command: Command): void {
+    const fd = this.#context.beneath.open(command.node, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    if (fd < 0) return this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+    const to = command.offset + command.length;
+    this.#blocks(command, fd, { from: command.offset, to });
+    close(fd);
+  }
+
+  /** Publishes data (or hashes) block by block; the last record says so even when the file shrinks meanwhile. */
+  #blocks(command: Command, fd: number, range: { from: number; to: number }): void {
+    const isVerify = command.kind === CommandKind.verifyNode;
+    let at = range.from;
+    for (let isLast = false; !isLast; ) {
+      const kind = isVerify ? OpKind.verifyBlock : OpKind.mirrorBlock;
+      const room = isVerify ? OP_HEADER_BYTES + 16 : OP_HEADER_BYTES + BLOCK_BYTES;
+      this.#waitForRoom(room);
+      this.#context.locks.lock(command.node);
+      const op = this.#start(kind, command, room);
+      const block = isVerify
+        ? this.#hashBlock(op, fd, at, range.to)
+        : this.#dataBlock(op, fd, at, range.to);
+      at = block.end;
+      isLast = block.isLast;
+      if (isLast) op.flags = OP_FLAG_LAST;
+      this.#publish(op);
+      this.#context.locks.unlock(command.node);
+    }
+  }
+
+  /** One block of data, or the hole up to the next data. */
+  #dataBlock(op: OpView, fd: number, at: number, to: number): { end: number; isLast: boolean } {
+    if (this.#statx.of(fd) < 0) throw new Error("statx of an open file failed");
+    const size = Math.min(this.#statx.size, to);
+    this.#fill(op);
+    op.offset = at;
+    const data = lseek(fd, at, SEEK_DATA);
+    const dataStart = data === -ENXIO ? size : data < 0 ? at : Math.min(data, size);
+    if (dataStart > at || at >= size) return this.#hole(op, { at, end: Math.max(at, dataStart), size });
+    const hole = lseek(fd, at, SEEK_HOLE);
+    const dataEnd = hole < 0 ? size : Math.min(hole, size);
+    const length = Math.min(BLOCK_BYTES, dataEnd - at);
+    const into = this.#ring.memory.address + op.base + OP_HEADER_BYTES;
+    const got = preadAt(fd, into, length, at);
+    if (got < 0) return this.#unreadable(op, -got);
+    op.length = got;
+    op.size = OP_HEADER_BYTES + got;
+    return { end: at + got, isLast: got === 0 || at + got >= size };
+  }
+
+  #hole(
+    op: OpView,
+    hole: { at: number; end: number; size: number },
+  ): { end: number; isLast: boolean } {
+    op.bytes[op.base + 4] = OpKind.mirrorHole;
+    op.length = hole.end - hole.at;
+    op.size = OP_HEADER_BYTES;
+    return { end: hole.end, isLast: hole.end >= hole.size };
+  }
+
+  /** The device beneath cannot read: the target must know that it has not got this file. */
+  #unreadable(op: OpView, errno: number): { end: number; isLast: boolean } {
+    op.bytes[op.base + 4] = OpKind.mirrorMissing;
+    op.length = errno === EFBIG ? EIO : errno;
+    op.size = OP_HEADER_BYTES;
+    return { end: 0, isLast: true };
+  }
+
+  #hashBlock(op: OpView, fd: number, at: number, to: number): { end: number; isLast: boolean } {
+    if (this.#statx.of(fd) < 0) throw new Error("statx of an open file failed");
+    const size = Math.min(this.#statx.size, to);
+    this.#fill(op);
+    op.offset = at;
+    const length = Math.max(0, Math.min(BLOCK_BYTES, size - at));
+    const got = preadAt(fd, this.#block.address, length, at);
+    if (got < 0) return this.#unreadable(op, -got);
+    op.length = got;
+    op.bytes.set(blockHash(this.#block.bytes.subarray(0, got)), op.body(0));
+    op.size = OP_HEADER_BYTES + 16;
+    return { end: at + got, isLast: got === 0 || at + got >= size };
+  }
+}
+
+const NOTHING = new Uint8Array(0);
