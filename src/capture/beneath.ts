@@ -58,7 +58,8 @@ export class Beneath {
   readonly #memory = allocateNative(HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX + 16);
   readonly #handle: Uint32Array;
   readonly #mountIdAt: number;
-  readonly #emptyAt: number;
+  /** Address of an empty name. */
+  readonly emptyName: number;
   readonly #dotAt: number;
 
   constructor(options: BeneathOptions) {
@@ -69,8 +70,8 @@ export class Beneath {
     this.#places = options.places;
     this.#handle = new Uint32Array(this.#memory.bytes.buffer, 0, 2 + HANDLE_BYTES_MAX / 4);
     this.#mountIdAt = this.#memory.address + HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX;
-    this.#emptyAt = this.#mountIdAt + 8;
-    this.#dotAt = this.#emptyAt + 2;
+    this.emptyName = this.#mountIdAt + 8;
+    this.#dotAt = this.emptyName + 2;
     this.#memory.bytes[HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX + 10] = 0x2e;
   }
 
@@ -95,7 +96,7 @@ export class Beneath {
   /** As {@link readHandle}, for the node behind a descriptor. */
   readHandleOf(fd: number): number {
     this.#handle[0] = HANDLE_BYTES_MAX;
-    return nameToHandleAt(fd, this.#emptyAt, this.#memory.address, this.#mountIdAt, AT_EMPTY_PATH);
+    return nameToHandleAt(fd, this.emptyName, this.#memory.address, this.#mountIdAt, AT_EMPTY_PATH);
   }
 
   /** Keeps the handle that was read last as that of `ino`, for one more lookup. */

@@ -1,10 +1,10 @@
 /** XXH3-128 of blocks, for comparing them: fast, and not meant against an adversary. */
-import { XXHash128 } from "xxhash-addon";
+import xxhash from "xxhash-addon";
 
 export const BLOCK_HASH_BYTES = 16;
 
 /** 16 bytes. */
 export function blockHash(bytes: Uint8Array): Uint8Array {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return XXHash128.hash(view);
+  return xxhash.XXHash128.hash(view);
 }

@@ -16,9 +16,9 @@ const TWO_32 = 4294967296;
 
 export class Statx {
   readonly #memory = allocateNative(STATX_SIZE_BYTES + NAME_BYTES_MAX + 1);
-  readonly #u32 = new Uint32Array(this.#memory.bytes.buffer);
-  readonly #i32 = new Int32Array(this.#memory.bytes.buffer);
-  readonly #u16 = new Uint16Array(this.#memory.bytes.buffer);
+  readonly #u32 = new Uint32Array(this.#memory.bytes.buffer, 0, STATX_SIZE_BYTES / 4);
+  readonly #i32 = new Int32Array(this.#memory.bytes.buffer, 0, STATX_SIZE_BYTES / 4);
+  readonly #u16 = new Uint16Array(this.#memory.bytes.buffer, 0, STATX_SIZE_BYTES / 2);
 
   /** The node itself, never what a symlink at `name` (NUL-terminated) leads to. Returns 0 or `-errno`. */
   at(dir: number, name: Uint8Array): number {

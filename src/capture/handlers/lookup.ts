@@ -3,11 +3,13 @@ import { IN_HEADER_BYTES, Opcode, writeNegativeEntry, ENTRY_OUT_BYTES } from "..
 import { NO_REPLY, type Reply, type Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { EINVAL, ENOENT } from "../../platform/libc.ts";
+import { readlinkatAt } from "../../platform/native.ts";
 import { OpKind } from "../../model/op.ts";
 import { NODE_FLAG_TMPFILE } from "../node-table.ts";
 import { VALID_SECONDS, type WorkerContext } from "../worker-context.ts";
 
 const DOT = 0x2e;
+const TARGET_BYTES_MAX = 4096;
 
 function lookup(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use } = context;
@@ -39,6 +41,18 @@ function lookupDot(context: WorkerContext, request: Request, reply: Reply): numb
   const failed = context.beneath.readHandleOf(context.use.fd);
   if (failed < 0) return failed;
   context.writeKnownEntry(reply, 0);
+  return 0;
+}
+
+/** `use` of a symlink is always a place of its own, on which an empty name stands for the link itself. */
+function readlink(context: WorkerContext, request: Request, reply: Reply): number {
+  const { beneath, use } = context;
+  const error = beneath.usePlace(beneath.ino(request.nodeId), use);
+  if (error < 0) return error;
+  const got = readlinkatAt(use.fd, beneath.emptyName, reply.address(0), TARGET_BYTES_MAX);
+  beneath.release(use);
+  if (got < 0) return got;
+  reply.length = got;
   return 0;
 }
 
@@ -79,6 +93,7 @@ function batchForget(context: WorkerContext, request: Request): number {
 export function lookupHandlers(context: WorkerContext): [number, Handler][] {
   return [
     [Opcode.lookup, (request, reply) => lookup(context, request, reply)],
+    [Opcode.readlink, (request, reply) => readlink(context, request, reply)],
     [Opcode.forget, (request) => forget(context, request)],
     [Opcode.batchForget, (request) => batchForget(context, request)],
   ];
