@@ -46,7 +46,7 @@ test("testMounts() finds FUSE mounts below the temporary folder only", () => {
     "",
   ].join("\n");
   assert.deepEqual(testMounts(mountinfo), [
-    { mountPoint: `${tmpdir()}/standin-x/mnt`, minor: "98" },
-    { mountPoint: `${tmpdir()}/with space`, minor: "99" },
+    { id: "36", mountPoint: `${tmpdir()}/standin-x/mnt`, minor: "98" },
+    { id: "37", mountPoint: `${tmpdir()}/with space`, minor: "99" },
   ]);
 });

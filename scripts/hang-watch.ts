@@ -13,6 +13,8 @@ const POLL_MS = 1000;
 export class HangWatch {
   readonly #timer: NodeJS.Timeout;
   readonly #firstSeenMs = new Map<number, number>();
+  /** Those that were there before are somebody else's. */
+  readonly #mountsBefore = new Set(readTestMounts().map(({ id }) => id));
   readonly #fileTimeoutMs: number;
 
   constructor(fileTimeoutMs: number) {
@@ -29,56 +31,69 @@ export class HangWatch {
     const parents = readParents();
     for (const pid of childrenOf(parents, process.pid)) {
       if (!this.#firstSeenMs.has(pid)) this.#firstSeenMs.set(pid, nowMs);
-      if (nowMs - this.#firstSeenMs.get(pid)! > this.#fileTimeoutMs) endTree(parents, pid);
+      if (nowMs - this.#firstSeenMs.get(pid)! > this.#fileTimeoutMs) this.#end(parents, pid);
     }
     for (const pid of this.#firstSeenMs.keys()) {
       if (!parents.has(pid)) this.#firstSeenMs.delete(pid); // the kernel may give the id out again
     }
   }
-}
 
-/** Ends a process with all that it started, which else keeps its output open and us waiting. */
-function endTree(parents: ReadonlyMap<number, number>, pid: number): void {
-  const file = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").at(-2);
-  console.error(`${file ?? pid} hangs: aborting its mounts and ending it`);
-  abortTestMounts();
-  for (const other of [pid, ...descendantsOf(parents, pid)]) {
-    try {
-      process.kill(other, "SIGKILL");
-    } catch {
-      // It has ended meanwhile.
+  /** Ends a process with all that it started, which else keeps its output open and us waiting. */
+  #end(parents: ReadonlyMap<number, number>, pid: number): void {
+    console.error(`${commandOf(pid)} hangs: aborting its mounts and ending it`);
+    for (const mount of readTestMounts()) if (!this.#mountsBefore.has(mount.id)) abort(mount);
+    for (const other of [pid, ...descendantsOf(parents, pid)]) {
+      try {
+        process.kill(other, "SIGKILL");
+      } catch {
+        // It has ended meanwhile.
+      }
     }
   }
 }
 
-/** Aborts FUSE mounts below the folder for temporary files; a real one is never there. */
-function abortTestMounts(): void {
-  for (const { mountPoint, minor } of testMounts(readFileSync("/proc/self/mountinfo", "utf8"))) {
-    try {
-      writeFileSync(`/sys/fs/fuse/connections/${minor}/abort`, "1");
-    } catch {
-      // Its connection is gone, or /sys/fs/fuse/connections is not mounted; detaching still helps.
-    }
-    spawnSync("umount", ["--lazy", mountPoint], { timeout: 5000 });
+/** Takes a mount away from those who hang in it, too. */
+function abort({ mountPoint, minor }: TestMount): void {
+  try {
+    writeFileSync(`/sys/fs/fuse/connections/${minor}/abort`, "1");
+  } catch {
+    // Its connection is gone, or /sys/fs/fuse/connections is not mounted; detaching still helps.
+  }
+  spawnSync("umount", ["--lazy", mountPoint], { timeout: 5000 });
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").at(-2) ?? String(pid);
+  } catch {
+    return String(pid); // it has ended meanwhile
   }
 }
 
 interface TestMount {
+  readonly id: string;
   readonly mountPoint: string;
   readonly minor: string;
 }
 
-/** The FUSE mounts below the folder for temporary files, from the text of a mountinfo file. */
+function readTestMounts(): TestMount[] {
+  return testMounts(readFileSync("/proc/self/mountinfo", "utf8"));
+}
+
+/**
+ * The FUSE mounts below the folder for temporary files, from the text of a mountinfo file. What
+ * people use is never mounted there, so aborting these harms nobody.
+ */
 export function testMounts(mountinfo: string): TestMount[] {
   return mountinfo.split("\n").flatMap((line) => {
     // 36 35 0:98 /root /mount\040point rw,noatime shared:1 - fuse.standin source rw
-    const [, , device = "", , escaped = "", ...rest] = line.split(" ");
+    const [id = "", , device = "", , escaped = "", ...rest] = line.split(" ");
     const type = rest[rest.indexOf("-") + 1] ?? "";
     const mountPoint = escaped.replaceAll(/\\(\d{3})/g, (_, octal: string) =>
       String.fromCharCode(Number.parseInt(octal, 8)),
     );
     const isTest = /^fuse(?:\.|$)/.test(type) && mountPoint.startsWith(`${tmpdir()}/`);
-    return isTest ? [{ mountPoint, minor: device.split(":")[1] ?? "" }] : [];
+    return isTest ? [{ id, mountPoint, minor: device.split(":")[1] ?? "" }] : [];
   });
 }
 
