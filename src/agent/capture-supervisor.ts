@@ -78,7 +78,7 @@ export class CaptureSupervisor {
     const isKept = verdict === "alive" || verdict === "adopt";
     if (verdict === "adopt") this.#startAdopting();
     if (!isKept) {
-      await this.#clearDeadMounts();
+      await this.clearDeadMounts();
       this.#link.start({ ...this.#config, adopt: null });
     }
     await this.#waitUntilServing(signal);
@@ -135,12 +135,12 @@ export class CaptureSupervisor {
     this.#remounts += 1;
     await this.#clock.sleep(pauseMs, signal);
     if (signal.aborted) return;
-    await this.#clearDeadMounts();
+    await this.clearDeadMounts();
     this.#link.start({ ...this.#config, adopt: null });
   }
 
   /** Takes away mounts whose connection is dead: their folder answers every call with an error. */
-  async #clearDeadMounts(): Promise<void> {
+  async clearDeadMounts(): Promise<void> {
     for (const { path } of this.#config.mounts) await clearDeadMount(path);
   }
 

@@ -12,7 +12,9 @@ export interface CopyProgress {
   readonly filesTotal: number;
   readonly bytesDone: number;
   readonly bytesTotal: number;
-  readonly elapsedMs: number;
+  readonly percent: number;
+  /** Null while it cannot be told. */
+  readonly etaSeconds: number | null;
 }
 
 export type CopyWork = "mirror" | "resync" | "verify";
@@ -32,7 +34,8 @@ export class CopySupervisor {
   #due: DueWork;
   #work: CopyWork | undefined;
   #progress: CopyProgress | undefined;
-  #workStartedMs = 0;
+  #pendingResyncs = 0;
+  #heardAtMs: number;
   #isPaused: boolean;
   #isReplicaFull = false;
   #problem: string | undefined;
@@ -55,6 +58,7 @@ export class CopySupervisor {
     this.#gaps = options.gaps;
     this.#onDue = options.onDue;
     this.#gapsSeen = options.gaps();
+    this.#heardAtMs = options.clock.monotonicMs();
   }
 
   get due(): DueWork {
@@ -77,6 +81,15 @@ export class CopySupervisor {
     return this.#problem;
   }
 
+  /** Files that were found different and are not yet copied again. */
+  get pendingResyncs(): number {
+    return this.#pendingResyncs;
+  }
+  /** How long the applier has said nothing; it reports several times a second. */
+  get silentMs(): number {
+    return this.#clock.monotonicMs() - this.#heardAtMs;
+  }
+
   /** Changes may have been missed. Before the first mirror is done, that is what is due anyway. */
   requireResync(): void {
     this.#setDue(this.#due === "mirror" ? "mirror" : "resync");
@@ -84,17 +97,29 @@ export class CopySupervisor {
 
   /** For each event of the applier. */
   observe(event: ApplierEvent): void {
+    this.#heardAtMs = this.#clock.monotonicMs();
     switch (event["event"]) {
+      case "status":
+        this.#pendingResyncs = Number(event["pendingResyncs"] ?? 0);
+        break;
       case "progress":
-        this.#progress = progressOf(event, this.#clock.monotonicMs() - this.#workStartedMs);
+        this.#progress = progressOf(event);
+        break;
+      case "applier-started":
+        this.#isReplicaFull = false;
         break;
       case "replica-full":
-        this.#isReplicaFull = event["full"] !== false;
+        this.#isReplicaFull = true;
         break;
       case "replica-has-room":
         this.#isReplicaFull = false;
+        this.#problem = undefined;
+        break;
+      case "ready":
+        this.#problem = undefined;
         break;
       case "error":
+      case "failed":
         this.#problem = String(event["message"] ?? "the applier reported an error");
         break;
       default:
@@ -149,7 +174,6 @@ export class CopySupervisor {
     this.#work = work;
     this.#isRequiredAgain = false;
     this.#progress = undefined;
-    this.#workStartedMs = this.#clock.monotonicMs();
     try {
       const command =
         work === "mirror"
@@ -212,12 +236,14 @@ export class CopySupervisor {
   }
 }
 
-function progressOf(event: ApplierEvent, elapsedMs: number): CopyProgress {
+function progressOf(event: ApplierEvent): CopyProgress {
+  const eta = event["etaSeconds"];
   return {
     filesDone: Number(event["filesDone"] ?? 0),
     filesTotal: Number(event["filesTotal"] ?? 0),
     bytesDone: Number(event["bytesDone"] ?? 0),
     bytesTotal: Number(event["bytesTotal"] ?? 0),
-    elapsedMs,
+    percent: Number(event["percent"] ?? 0),
+    etaSeconds: typeof eta === "number" ? eta : null,
   };
 }

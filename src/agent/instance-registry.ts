@@ -2,6 +2,8 @@
  * Which instances run on this machine: one small file each in /run/standin, gone after a reboot.
  * Commands find "the only running instance" here, and a second instance on one folder is refused.
  */
+import { StandinError } from "../base/errors.ts";
+import type { Clock } from "../platform/clock.ts";
 import { FileLock } from "../platform/file-lock.ts";
 import {
   listNames,
@@ -11,6 +13,7 @@ import {
   writeFileAtomic,
 } from "../platform/files.ts";
 import { isAlive, type ProcessIdentity } from "../platform/processes.ts";
+import type { OtherInstance } from "../preflight/check.ts";
 
 export interface RegistryEntry {
   readonly id: string;
@@ -19,6 +22,8 @@ export interface RegistryEntry {
   readonly replica: string;
   readonly agent: ProcessIdentity;
 }
+
+const LOCK_TIMEOUT_MS = 30_000;
 
 export const REGISTRY_FOLDER = "/run/standin";
 
@@ -54,6 +59,15 @@ export class InstanceRegistry {
     removeTree(this.#fileOf(id));
   }
 
+  /** Other running instances, for pre-flight. */
+  othersThan(id: string): OtherInstance[] {
+    return this.running()
+      .filter((entry) => entry.id !== id)
+      .map(({ source, replica, stateDirectory, agent }) => {
+        return { source, replica, stateDirectory, pid: agent.pid };
+      });
+  }
+
   /**
    * Held from pre-flight until the mount is there, so that two instances that start at one moment
    * see each other. Undefined while another start holds it.
@@ -61,6 +75,21 @@ export class InstanceRegistry {
   tryLock(): FileLock | undefined {
     makePrivateFolder(this.#folder);
     return FileLock.tryAcquire(`${this.#folder}/start.lock`);
+  }
+
+  /** As {@link tryLock}, waiting for the other start. @throws {StandinError} `START_LOCKED` */
+  async lock(clock: Clock): Promise<FileLock> {
+    const deadline = clock.monotonicMs() + LOCK_TIMEOUT_MS;
+    for (;;) {
+      const lock = this.tryLock();
+      if (lock !== undefined) return lock;
+      if (clock.monotonicMs() > deadline) {
+        throw new StandinError("START_LOCKED", "another instance has been starting for too long", {
+          hint: `Look for a standin process that holds ${this.#folder}/start.lock`,
+        });
+      }
+      await clock.sleep(50);
+    }
   }
 
   #fileOf(id: string): string {

@@ -11,6 +11,9 @@ import type { Clock } from "../platform/clock.ts";
 import { removeTree, writeSmallFile } from "../platform/files.ts";
 import { usersOfMount } from "../platform/open-files.ts";
 import { identify, isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
+import type { Finding } from "../preflight/check.ts";
+import { machineSurroundings } from "../preflight/machine-surroundings.ts";
+import { preflight } from "../preflight/preflight.ts";
 import { type ApplierEvent, ApplierLink } from "./applier-link.ts";
 import { applierConfigOf } from "./applier-settings.ts";
 import { CaptureSupervisor } from "./capture-supervisor.ts";
@@ -20,13 +23,14 @@ import { CopySupervisor } from "./copy-supervisor.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceRegistry } from "./instance-registry.ts";
 import type { InstanceStatus } from "./instance-status.ts";
-import type { LocalListener, LocalOptions } from "./local-options.ts";
+import type { LocalEvent, LocalListener, LocalOptions } from "./local-options.ts";
 import { claimPlaces, type LocalPlaces, openRing } from "./prepare-local.ts";
 import { RingGauge } from "./ring-gauge.ts";
 import { StatusBoard } from "./status-board.ts";
 
 export class LocalInstance {
   readonly #clock: Clock;
+  readonly #options: LocalOptions;
   readonly #listener: LocalListener;
   readonly #places: LocalPlaces;
   readonly #registry = new InstanceRegistry();
@@ -43,12 +47,16 @@ export class LocalInstance {
   /** @throws {StandinError} when the folders cannot be used, or pre-flight finds why not. */
   constructor(options: LocalOptions, listener: LocalListener, clock: Clock) {
     this.#clock = clock;
+    this.#options = options;
     this.#listener = listener;
     this.#places = claimPlaces(options);
     const { state, isKnown } = this.#places;
     this.#record = this.#places.record;
     const { id, source, replica, shmDir, workers } = this.#record;
-    this.#ring = openRing(this.#record, options.ringBytes, isKnown);
+    const { ring, isNew } = openRing(this.#record, options.ringBytes, isKnown);
+    this.#ring = ring;
+    // What the applier knew of the copy was in that memory too.
+    if (isNew) this.#record = { ...this.#record, due: "mirror" };
     this.#gauge = new RingGauge(this.#ring);
     this.#capture = new CaptureSupervisor({
       clock,
@@ -124,7 +132,10 @@ export class LocalInstance {
 
   async #start(signal: AbortSignal): Promise<ControlServer> {
     await this.#endOldApplier();
-    this.#announce();
+    const verdict = this.#capture.assess();
+    const isKept = verdict === "alive" || verdict === "adopt";
+    if (isKept) this.#announce();
+    else await this.#passPreflight();
     const start = await this.#capture.start(signal);
     if (start === "mounted") this.#copy.requireResync();
     const { source } = this.#record;
@@ -136,6 +147,30 @@ export class LocalInstance {
     return ControlServer.listen(state.controlSocket, (request, progress, asker) =>
       this.#answer(request, progress, asker),
     );
+  }
+
+  /** @throws {StandinError} what speaks against mounting. Warnings go to the listener. */
+  async #passPreflight(): Promise<void> {
+    const { source, replica } = this.#record;
+    const { allowOpenFiles } = this.#options;
+    await this.#capture.clearDeadMounts();
+    // Held until this instance is in the registry: two that start at one moment see each other.
+    const lock = await this.#registry.lock(this.#clock);
+    try {
+      const others = this.#registry.othersThan(this.#record.id);
+      const surroundings = machineSurroundings(others);
+      const findings = preflight({ source, replica, allowOpenFiles }, surroundings);
+      for (const finding of findings) this.#onFinding(finding);
+      this.#announce();
+    } finally {
+      lock.release();
+    }
+  }
+
+  #onFinding({ level, code, message, hint }: Finding): void {
+    if (level === "error") throw new StandinError(code, message, { hint });
+    if (code === "NESTED_MOUNT") this.#board.exclude({ code, message });
+    this.#listener({ event: "warning", code, message: `${message}. ${hint}` });
   }
 
   /** The applier is safe to kill, and two must never read one ring. */
@@ -180,6 +215,8 @@ export class LocalInstance {
     if (event["event"] === "verified" && this.#copy.work === "resync") {
       this.#listener({ ...event, event: "resynced" });
     }
+    if (event["event"] === "resynced") this.#listener({ ...event, event: "resynced" });
+    if (event["event"] === "notice") this.#listener(noticeOf(event));
   }
 
   async #answer(
@@ -289,6 +326,15 @@ export class LocalInstance {
     if (isStillServed) writeSmallFile(`${shmDir}/${REMOVE_WHEN_DONE}`, "");
     else removeTree(shmDir);
   }
+}
+
+function noticeOf(event: ApplierEvent): LocalEvent {
+  const { kind, path, action } = event as Record<string, string>;
+  return {
+    event: "warning",
+    code: String(kind).toUpperCase(),
+    message: `${path}: ${kind} (${action})`,
+  };
 }
 
 function processOf({ pid, startTicks }: ProcessIdentity): ProcessIdentity {

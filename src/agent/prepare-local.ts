@@ -112,15 +112,21 @@ function otherFolders(state: StateDirectory, old: InstanceRecord): StandinError 
 }
 
 /** The ring that earlier processes left, with what is not applied yet, or a new one. */
-export function openRing(record: InstanceRecord, ringBytes: number, isKnown: boolean): Ring {
+export function openRing(
+  record: InstanceRecord,
+  ringBytes: number,
+  isKnown: boolean,
+): { readonly ring: Ring; readonly isNew: boolean } {
   const path = `${record.shmDir}/ring`;
   if (isKnown && existsSync(path)) {
     const ring = tryOpenRing(path);
-    if (ring !== undefined && ring.layout.arenas === record.workers + 1) return ring;
+    if (ring !== undefined && ring.layout.arenas === record.workers + 1) {
+      return { ring, isNew: false };
+    }
   }
   removeTree(record.shmDir);
   makePrivateFolder(record.shmDir);
-  return Ring.create(path, ringSizes(ringBytes, record.workers));
+  return { ring: Ring.create(path, ringSizes(ringBytes, record.workers)), isNew: true };
 }
 
 function tryOpenRing(path: string): Ring | undefined {

@@ -21,10 +21,17 @@ export interface ProtectionFacts {
   readonly isPaused: boolean;
   readonly isReplicaFull: boolean;
   readonly problem: string | undefined;
+  /** Files that were found different and are not yet copied again. */
+  readonly pendingResyncs: number;
+  /** How long the applier has said nothing. */
+  readonly silentMs: number;
   /** Nothing was applied for so long although there was something to apply. */
   readonly stalledMs: number;
   readonly isStopping: boolean;
 }
+
+/** The applier reports several times a second. */
+const SILENCE_MS_MAX = 10_000;
 
 /** An applier that does nothing for this long is not just waiting for a slow disk. */
 const STALL_MS_MAX = 15_000;
@@ -80,6 +87,15 @@ function applierReasons(facts: ProtectionFacts): StatusReason[] {
     add("APPLIER_DOWN", `the applier is being started${how}`);
   } else if (facts.applierDeath !== undefined) {
     add("APPLIER_STARTING", `the applier was started again (the last one: ${facts.applierDeath})`);
+  }
+  if (facts.isApplierAlive && facts.silentMs > SILENCE_MS_MAX) {
+    add(
+      "APPLIER_SILENT",
+      `the applier has not answered for ${Math.round(facts.silentMs / 1000)} s`,
+    );
+  }
+  if (facts.pendingResyncs > 0 && facts.due === "none") {
+    add("FILES_DIFFER", `${facts.pendingResyncs} files differ and are being copied again`);
   }
   if (facts.stalledMs > STALL_MS_MAX && !facts.isPaused && !facts.isReplicaFull) {
     add("STALLED", `nothing was applied for ${Math.round(facts.stalledMs / 1000)} s`);

@@ -43,7 +43,7 @@ export class StatusBoard {
   readonly #firstSample: RingSample;
   #lastAppliedLsn = 0;
   #lastProgressMs: number;
-  excluded: readonly StatusReason[] = [];
+  readonly #excluded: StatusReason[] = [];
   isStopping = false;
 
   constructor(options: {
@@ -65,6 +65,11 @@ export class StatusBoard {
     this.#startedMs = options.clock.monotonicMs();
     this.#lastProgressMs = this.#startedMs;
     this.#firstSample = options.gauge.sample();
+  }
+
+  /** Something below the source that is never copied. */
+  exclude(reason: StatusReason): void {
+    this.#excluded.push(reason);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -106,7 +111,7 @@ export class StatusBoard {
       state: stateOf(facts),
       protected: reasons.length === 0,
       reasons,
-      excluded: this.excluded,
+      excluded: this.#excluded,
       processes: this.#processes(),
       lsn: sample.head,
       appliedLsn: sample.applied,
@@ -151,6 +156,8 @@ export class StatusBoard {
       isPaused: this.#copy.isPaused,
       isReplicaFull: this.#copy.isReplicaFull,
       problem: this.#copy.problem,
+      pendingResyncs: this.#copy.pendingResyncs,
+      silentMs: this.#copy.silentMs,
       stalledMs: sample.head > sample.applied ? nowMs - this.#lastProgressMs : 0,
       isStopping: this.isStopping,
     };
@@ -182,35 +189,8 @@ export class StatusBoard {
   #progress(): ProgressStatus | null {
     const { progress, work } = this.#copy;
     if (progress === undefined || work === undefined) return null;
-    const { filesDone, filesTotal, bytesDone, bytesTotal, elapsedMs } = progress;
-    const share = workShare(progress);
-    return {
-      work,
-      filesDone,
-      filesTotal,
-      bytesDone,
-      bytesTotal,
-      percent: Math.floor(share * 1000) / 10,
-      etaSeconds: share <= 0.01 ? null : Math.round((elapsedMs * (1 - share)) / share / 1000),
-    };
+    return { work, ...progress };
   }
-}
-
-/**
- * What one file costs beside its bytes, in bytes: a thousand small files are no quicker than a
- * large one.
- */
-const FILE_COST_BYTES = 32_768;
-
-export function workShare(progress: {
-  readonly filesDone: number;
-  readonly filesTotal: number;
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-}): number {
-  const total = progress.bytesTotal + FILE_COST_BYTES * progress.filesTotal;
-  const done = progress.bytesDone + FILE_COST_BYTES * progress.filesDone;
-  return total <= 0 ? 0 : Math.min(done / total, 1);
 }
 
 function processStatus(role: ProcessRole, pid: number | null, restarts: number): ProcessStatus {

@@ -1,0 +1,38 @@
+/** All checks before a folder is mounted over, in the order in which their findings help most. */
+import type { Check, Finding, PreflightPlan, Surroundings } from "./check.ts";
+import { fileHandlesCheck } from "./file-handles.ts";
+import { foldersApartCheck } from "./folders-apart.ts";
+import { fuseDeviceCheck } from "./fuse-device.ts";
+import { kernelResendCheck } from "./kernel-resend.ts";
+import { nestedMountsCheck } from "./nested-mounts.ts";
+import { openFilesCheck } from "./open-files.ts";
+import { otherInstancesCheck } from "./other-instances.ts";
+import { privilegesCheck } from "./privileges.ts";
+import { replicaSpaceCheck } from "./replica-space.ts";
+import { sourceReadableCheck } from "./source-readable.ts";
+
+export const CHECKS: readonly Check[] = [
+  privilegesCheck,
+  fuseDeviceCheck,
+  sourceReadableCheck,
+  otherInstancesCheck,
+  foldersApartCheck,
+  fileHandlesCheck,
+  openFilesCheck,
+  nestedMountsCheck,
+  kernelResendCheck,
+  replicaSpaceCheck,
+];
+
+/**
+ * Every warning found before the first error, and that error: what comes after may only be its
+ * consequence.
+ */
+export function preflight(plan: PreflightPlan, surroundings: Surroundings): Finding[] {
+  const findings: Finding[] = [];
+  for (const check of CHECKS) {
+    findings.push(...check.run(plan, surroundings));
+    if (findings.some(({ level }) => level === "error")) break;
+  }
+  return findings;
+}
