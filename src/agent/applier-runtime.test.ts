@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { after, test } from "node:test";
+import { Ring } from "../journal/ring.ts";
+import { PassKind } from "../mirror/pass-state.ts";
+import { umask } from "../platform/libc.ts";
+import { compareTrees } from "../../test/support/compare-trees.ts";
+import { FakeSource } from "../../test/support/fake-source.ts";
+import { ApplierRuntime, type Notice } from "./applier-runtime.ts";
+
+umask(0);
+const made: string[] = [];
+after(() => {
+  for (const path of made) rmSync(path, { recursive: true, force: true });
+});
+
+export class Bench {
+  readonly home = mkdtempSync(`${tmpdir()}/standin-applier-`);
+  readonly shm = mkdtempSync("/dev/shm/standin-applier-");
+  readonly ring: Ring;
+  readonly source: FakeSource;
+  readonly notices: Notice[] = [];
+  readonly ended: PassKind[] = [];
+  runtime!: ApplierRuntime;
+  readonly orphans: "keep" | "aside" | "delete";
+  readonly exclude: string[];
+
+  constructor(
+    options: {
+      prepare?: (bench: { source: string; replica: string }) => void;
+      orphans?: "keep" | "aside" | "delete";
+      exclude?: string[];
+    } = {},
+  ) {
+    made.push(this.home, this.shm);
+    this.orphans = options.orphans ?? "delete";
+    this.exclude = options.exclude ?? [];
+    mkdirSync(this.sourcePath);
+    mkdirSync(this.replicaPath);
+    options.prepare?.({ source: this.sourcePath, replica: this.replicaPath });
+    this.ring = Ring.create(`${this.shm}/ring`, {
+      arenas: 2,
+      indexSlots: 1 << 14,
+      arenaBytes: 16 << 20,
+    });
+    this.source = new FakeSource(this.sourcePath, this.ring);
+    this.start();
+  }
+
+  get sourcePath(): string {
+    return `${this.home}/source`;
+  }
+  get replicaPath(): string {
+    return `${this.home}/replica`;
+  }
+
+  start(): void {
+    this.runtime = new ApplierRuntime(
+      {
+        shmDir: this.shm,
+        mounts: [{ index: 0, rootIno: this.source.rootIno, replica: this.replicaPath }],
+        orphans: this.orphans,
+        rules: { exclude: this.exclude },
+      },
+      {
+        notice: (notice) => this.notices.push(notice),
+        passStarted: () => {},
+        passEnded: (kind) => this.ended.push(kind),
+      },
+    );
+  }
+
+  round(): number {
+    this.runtime.housekeep(performance.now());
+    const served = this.source.serve();
+    return served + this.runtime.applyBatch(() => performance.now(), performance.now() + 1000);
+  }
+
+  /** Until nothing moves any more. */
+  settle(): void {
+    const end = performance.now() + 20_000;
+    for (let quiet = 0; quiet < 3; ) {
+      if (performance.now() > end) assert.fail(`it never settles: ${this.state()}`);
+      const isBusy =
+        this.round() > 0 || this.runtime.control.isPassActive || this.runtime.tree.wantedCount > 0;
+      quiet = isBusy ? 0 : quiet + 1;
+    }
+    this.runtime.applier.replica.flush();
+  }
+
+  state(): string {
+    const { control, tree } = this.runtime;
+    const notices = this.notices.slice(-10);
+    return JSON.stringify({ ...control.state, wanted: tree.wantedCount, notices });
+  }
+
+  assertEqual(): void {
+    assert.deepEqual(compareTrees(this.sourcePath, this.replicaPath), []);
+  }
+}
+
+test("ApplierRuntime mirrors what is there and applies what is done afterwards", () => {
+  const bench = new Bench({
+    prepare: ({ source }) => {
+      mkdirSync(`${source}/a/b`, { recursive: true });
+      writeFileSync(`${source}/a/b/file`, "hello");
+      writeFileSync(`${source}/big`, Buffer.alloc(3_000_000, 7));
+    },
+  });
+  bench.settle();
+  bench.assertEqual();
+  assert.deepEqual(bench.ended, [PassKind.mirror]);
+  const { source } = bench;
+  source.create("new", 0o640);
+  source.write("new", 0, Buffer.from("some data"));
+  source.write("new", 100_000, Buffer.from("far away"));
+  source.mkdir("dir", 0o2775);
+  source.create("dir/x", 0o4755);
+  source.chown("dir/x", 1000, 1001);
+  source.chmod("dir/x", 0o6711);
+  source.symlink("dir/link", "../nowhere");
+  source.mknod("dir/fifo", 0o010600);
+  source.mknod("dir/device", 0o020660, 0x103);
+  source.setxattr("dir/x", "user.one", Buffer.from("1"));
+  source.setxattr("dir/x", "trusted.two", Buffer.from("22"));
+  source.removexattr("dir/x", "user.one");
+  source.link("a/hard", "dir/x");
+  source.rename("a/b", "dir/moved");
+  source.rename("dir/link", "new");
+  source.truncate("big", 1_000_001);
+  source.fallocate("big", 3, 4096, 100_000);
+  source.fallocate("big", 16, 500_000, 1000);
+  source.copy("big", 2_000_000, "big", 600_000, 70_000);
+  source.utimes("dir", 1234, 567);
+  source.exchange("dir/moved", "a/hard");
+  source.remove("dir/moved");
+  bench.settle();
+  bench.assertEqual();
+  assert.deepEqual(bench.notices, []);
+});
+
+test("ApplierRuntime makes an older replica equal and puts aside what is not the source's", () => {
+  const bench = new Bench({
+    orphans: "aside",
+    prepare: ({ source, replica }) => {
+      mkdirSync(`${source}/same`);
+      mkdirSync(`${replica}/same`);
+      writeFileSync(`${source}/same/equal`, "equal");
+      writeFileSync(`${replica}/same/equal`, "equal");
+      writeFileSync(`${source}/same/changed`, Buffer.alloc(2_500_000, 1));
+      const changed = Buffer.alloc(2_600_000, 1);
+      changed[1_100_000] = 9;
+      writeFileSync(`${replica}/same/changed`, changed);
+      writeFileSync(`${source}/type`, "a file here");
+      mkdirSync(`${replica}/type/with/content`, { recursive: true });
+      writeFileSync(`${replica}/orphan`, "nobody's");
+    },
+  });
+  bench.settle();
+  bench.assertEqual();
+  const aside = `${bench.home}/.replica.standin/aside`;
+  const kept = readdirSync(aside).flatMap((pass) => readdirSync(`${aside}/${pass}`));
+  assert.equal(kept.length, 2);
+});
+
+test("ApplierRuntime brings back what somebody changed on the replica", () => {
+  const bench = new Bench();
+  const { source } = bench;
+  bench.settle();
+  source.mkdir("d");
+  source.mkdir("d/e");
+  source.create("d/e/f");
+  source.create("d/g");
+  bench.settle();
+  rmSync(`${bench.replicaPath}/d`, { recursive: true });
+  source.write("d/e/f", 0, Buffer.from("after"));
+  source.create("d/e/h");
+  source.rename("d/g", "g");
+  bench.settle();
+  bench.assertEqual();
+  writeFileSync(`${bench.replicaPath}/g`, "foreign");
+  writeFileSync(`${bench.replicaPath}/alien`, "foreign");
+  bench.runtime.startPass(PassKind.verify);
+  bench.settle();
+  assert.deepEqual(
+    bench.runtime.differences.list().map(({ path }) => path),
+    ["alien", ".", "g"],
+  );
+  bench.runtime.startPass(PassKind.resync);
+  bench.settle();
+  bench.assertEqual();
+  bench.runtime.startPass(PassKind.verify);
+  bench.settle();
+  assert.equal(bench.runtime.differences.count, 0);
+  assert.equal(readFileSync(`${bench.replicaPath}/g`, "utf8"), "");
+});

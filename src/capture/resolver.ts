@@ -1,0 +1,509 @@
+/**
+ * Turns ops, which name nodes, into resolved ops, which name places on the replica; keeps the tree as of the op in
+ * hand; applies the include and exclude rules.
+ *
+ * Guarantee: the tree holds the effect of an op if and only if `tree.lsn` says so, whenever the process is killed.
+ * {@link Resolver.resolve} makes the change in an open transaction; {@link Resolver.commit}, after the replica was
+ * changed, completes it together with the LSN; a restarted resolver finds the tree as it was before the op and
+ * resolves it again, with the same outcome.
+ *
+ * What it knows nothing of it drops: nodes that are excluded, or that a mirror has not reached yet and will bring as
+ * they are then. A node that comes into known territory from outside is entered as absent and wanted: the mirror
+ * control asks the source for it.
+ */
+import { assert } from "../base/assert.ts";
+import { type NodeTree, NodeFlag, TYPE_DIRECTORY, WANTED } from "../model/node-tree.ts";
+import { OpKind, type OpView, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../model/op.ts";
+import { Action, ResolvedOp } from "../model/resolved-op.ts";
+import type { Rules } from "../model/rules.ts";
+import { removeBelow, walkBelow } from "../model/subtree.ts";
+
+export interface ResolverEvents {
+  /** The slot will be free: whatever is kept about it must go. */
+  removed(node: number): void;
+  /** The source has given the node's number to another node: remove all its names, here and on the replica. */
+  evict(node: number): void;
+  /** The source is to be asked for the node. */
+  wanted(node: number): void;
+}
+
+export class Resolver {
+  readonly #tree: NodeTree;
+  readonly #rules: Rules;
+  readonly #events: ResolverEvents;
+  readonly #resolved = new ResolvedOp();
+  /** Number of the pass in progress or the last one: what the stream brings whole is done in it. */
+  pass = 0;
+  #changing = false;
+  readonly #wanted: number[] = [];
+
+  constructor(tree: NodeTree, rules: Rules, events: ResolverEvents) {
+    this.#tree = tree;
+    this.#rules = rules;
+    this.#events = events;
+  }
+
+  /** The answer is valid until the next call. Every call is followed by {@link commit} or {@link abandon}. */
+  resolve(op: OpView): ResolvedOp {
+    const resolved = this.#resolved;
+    resolved.clear();
+    const { kind } = op;
+    if (kind >= OpKind.write && kind <= OpKind.setflags) this.#content(op);
+    else if (kind >= OpKind.mirrorDirectory) resolved.action = Action.mirror;
+    else if (kind >= OpKind.create && kind <= OpKind.forget && op.lsn > this.#tree.lsn) {
+      this.#namespace(op);
+    }
+    return resolved;
+  }
+
+  /** The replica has the op's effect. */
+  commit(lsn: number): void {
+    if (!this.#changing) return;
+    this.#tree.commit(lsn);
+    this.#changing = false;
+    for (const node of this.#wanted) this.#events.wanted(node);
+    this.#wanted.length = 0;
+  }
+
+  /** The replica could not take the op now; it will be resolved again. */
+  abandon(): void {
+    if (this.#changing) this.#tree.rollback();
+    this.#changing = false;
+    this.#wanted.length = 0;
+  }
+
+  #begin(): void {
+    this.#tree.begin();
+    this.#changing = true;
+  }
+
+  #content(op: OpView): void {
+    const node = this.#tree.find(op.mount, op.node);
+    if (node === 0 || this.#tree.has(node, NodeFlag.absent)) return;
+    this.#resolved.action = Action.content;
+    this.#resolved.node = node;
+    if (op.kind === OpKind.copy) this.#resolved.other = this.#tree.find(op.mount, op.extra);
+  }
+
+  #namespace(op: OpView): void {
+    switch (op.kind) {
+      case OpKind.create:
+        this.#create(op);
+        return;
+      case OpKind.link:
+        this.#link(op);
+        return;
+      case OpKind.unlink:
+        this.#unlink(op);
+        return;
+      case OpKind.rename:
+        (op.flags & RENAME_EXCHANGE) !== 0 ? this.#exchange(op) : this.#rename(op);
+        return;
+      case OpKind.tmpfile:
+        this.#tmpfile(op);
+        return;
+      case OpKind.forget:
+        this.#forget(op);
+        return;
+      default:
+        undefined;
+        return;
+    }
+  }
+
+  /** The directory, or 0 when an entry of that name in it is none of ours. */
+  #known(mount: number, parent: number, name: Uint8Array, isDirectory: boolean): number {
+    const directory = this.#tree.find(mount, parent);
+    if (directory === 0 || this.#rules.isEmpty) return directory;
+    const path = this.#tree.path(directory);
+    if (path === undefined) return directory;
+    return this.#rules.excludes(joined(path, name), isDirectory) ? 0 : directory;
+  }
+
+  #create(op: OpView): void {
+    const type = op.mode >>> 12;
+    if (this.#known(op.mount, op.parent, op.name, type === TYPE_DIRECTORY) === 0) return;
+    const stale = this.#tree.find(op.mount, op.node);
+    if (stale !== 0) this.#events.evict(stale);
+    const directory = this.#tree.find(op.mount, op.parent);
+    if (directory === 0) return;
+    const link = this.#tree.lookup(directory, op.name);
+    if (link !== 0) this.#emptyNode(this.#tree.nodeOf(link));
+    this.#begin();
+    this.#dropLink(link);
+    this.#place(directory, op.name);
+    this.#resolved.timesOfDirectory = this.#isPresent(directory);
+    this.#resolved.action = this.#resolved.timesOfDirectory ? Action.create : Action.none;
+    this.#resolved.node = this.#enter(op.mount, op.node, type, !this.#isPresent(directory));
+    this.#tree.addLink(this.#resolved.node, directory, op.name);
+  }
+
+  #place(directory: number, name: Uint8Array): void {
+    this.#resolved.directory = directory;
+    this.#resolved.name = name;
+  }
+
+  #isPresent(node: number): boolean {
+    return !this.#tree.has(node, NodeFlag.absent);
+  }
+
+  /** A new node: complete, because the stream brings all of it, or absent and wanted. */
+  #enter(mount: number, ino: number, type: number, absent: boolean): number {
+    const tree = this.#tree;
+    if (!absent) {
+      const node = tree.addNode(mount, ino, type, 0);
+      tree.setListedIn(node, this.pass);
+      tree.setDoneIn(node, this.pass);
+      return node;
+    }
+    const wanted = type === TYPE_DIRECTORY ? WANTED : NodeFlag.wantNode;
+    const node = tree.addNode(mount, ino, type, NodeFlag.absent | wanted);
+    this.#wanted.push(node);
+    return node;
+  }
+
+  /** Before the transaction: what a directory still holds that will lose its last name. */
+  #emptyNode(node: number): void {
+    if (this.#tree.firstChild(node) === 0) return;
+    removeBelow(this.#tree, node, (gone) => this.#events.removed(gone));
+  }
+
+  /** Within the transaction. The node goes with its last name. Returns true when it did. */
+  #dropLink(link: number): boolean {
+    if (link === 0) return false;
+    const tree = this.#tree;
+    const node = tree.nodeOf(link);
+    tree.removeLink(link);
+    if (tree.firstLink(node) !== 0) return false;
+    this.#events.removed(node);
+    tree.removeNode(node);
+    return true;
+  }
+
+  #link(op: OpView): void {
+    const tree = this.#tree;
+    const directory = this.#known(op.mount, op.parent, op.name, false);
+    if (directory === 0) return;
+    const node = tree.find(op.mount, op.node);
+    const link = tree.lookup(directory, op.name);
+    if (link !== 0 && tree.nodeOf(link) === node) return;
+    if (link !== 0) this.#emptyNode(tree.nodeOf(link));
+    this.#begin();
+    this.#dropLink(link);
+    this.#place(directory, op.name);
+    this.#resolved.timesOfDirectory = this.#isPresent(directory);
+    if (node === 0) {
+      this.#adopt(op, directory, op.name);
+      return;
+    }
+    this.#resolved.node = node;
+    const first = tree.firstLink(node);
+    const nameless = this.#privateLink(node);
+    tree.addLink(node, directory, op.name);
+    if (!this.#isPresent(node)) return;
+    if (!this.#isPresent(directory)) {
+      tree.setFlags(node, NodeFlag.wantNode);
+      this.#wanted.push(node);
+    } else if (nameless !== 0) this.#fromPrivate(nameless, directory, op.name);
+    else {
+      this.#resolved.action = Action.link;
+      this.#resolved.newDirectory = tree.directoryOf(first);
+      this.#resolved.newName = tree.nameOf(first);
+    }
+  }
+
+  /** The node's link in the private directory, or 0. */
+  #privateLink(node: number): number {
+    const tree = this.#tree;
+    const home = tree.privateDirectory(tree.mount(node));
+    for (let link = tree.firstLink(node); link !== 0; link = tree.nextLink(link)) {
+      if (tree.directoryOf(link) === home) return link;
+    }
+    return 0;
+  }
+
+  #fromPrivate(link: number, directory: number, name: Uint8Array): void {
+    const tree = this.#tree;
+    this.#resolved.action = Action.rename;
+    this.#resolved.directory = tree.directoryOf(link);
+    this.#resolved.name = tree.nameOf(link);
+    this.#resolved.newDirectory = directory;
+    this.#resolved.newName = name;
+    this.#resolved.timesOfNewDirectory = this.#resolved.timesOfDirectory;
+    this.#resolved.timesOfDirectory = false;
+    tree.removeLink(link);
+  }
+
+  /** A node that was not known has come to this place. The replica's entry there, if any, is cleared when it is brought. */
+  #adopt(op: OpView, directory: number, name: Uint8Array): void {
+    const node = this.#enter(op.mount, op.node, op.mode >>> 12, true);
+    this.#tree.addLink(node, directory, name);
+  }
+
+  #unlink(op: OpView): void {
+    const tree = this.#tree;
+    const directory = tree.find(op.mount, op.parent);
+    const link = directory === 0 ? 0 : tree.lookup(directory, op.name);
+    if (link === 0) return;
+    this.#removePlace(link, directory, op.name);
+  }
+
+  #removePlace(link: number, directory: number, name: Uint8Array): void {
+    const tree = this.#tree;
+    const node = tree.nodeOf(link);
+    const isDirectory = tree.type(node) === TYPE_DIRECTORY;
+    this.#emptyNode(node);
+    this.#begin();
+    this.#place(directory, name);
+    const resolved = this.#resolved;
+    resolved.node = node;
+    resolved.isDirectory = isDirectory;
+    resolved.timesOfDirectory = this.#isPresent(directory);
+    const present = this.#isPresent(node) && resolved.timesOfDirectory;
+    resolved.action = present ? Action.remove : Action.none;
+    resolved.isLast = this.#dropLink(link);
+  }
+
+  #rename(op: OpView): void {
+    const tree = this.#tree;
+    const fromDirectory = tree.find(op.mount, op.parent);
+    const node = tree.find(op.mount, op.node);
+    const from = this.#linkOfNode(fromDirectory, op.name, node);
+    const isDirectory = (node === 0 ? op.mode >>> 12 : tree.type(node)) === TYPE_DIRECTORY;
+    const toDirectory = this.#known(op.mount, op.newParent, op.name2, isDirectory);
+    const whiteout = (op.flags & RENAME_WHITEOUT) !== 0;
+    if (toDirectory === 0) {
+      if (from !== 0) this.#removePlace(from, tree.directoryOf(from), tree.nameOf(from));
+    } else if (from !== 0) this.#move(op, from, toDirectory);
+    else this.#moveIn(op, node, fromDirectory, toDirectory);
+    if (whiteout && fromDirectory !== 0) this.#wantListing(fromDirectory);
+  }
+
+  /** The link that the op is about: at its place, or in the private directory when its place was not known. */
+  #linkOfNode(directory: number, name: Uint8Array, node: number): number {
+    if (node === 0) return 0;
+    const link = directory === 0 ? 0 : this.#tree.lookup(directory, name);
+    if (link !== 0 && this.#tree.nodeOf(link) === node) return link;
+    return this.#privateLink(node);
+  }
+
+  #move(op: OpView, from: number, toDirectory: number): void {
+    const tree = this.#tree;
+    const node = tree.nodeOf(from);
+    const to = tree.lookup(toDirectory, op.name2);
+    // Two names of one node: rename(2) leaves both.
+    if (to !== 0 && tree.nodeOf(to) === node) return;
+    if (tree.isBelow(toDirectory, node)) {
+      this.#loop(node);
+      return;
+    }
+    const replaced = to === 0 ? 0 : tree.nodeOf(to);
+    if (replaced !== 0) this.#emptyNode(replaced);
+    this.#begin();
+    const resolved = this.#resolved;
+    resolved.node = node;
+    resolved.isDirectory = tree.type(node) === TYPE_DIRECTORY;
+    resolved.other = replaced;
+    this.#place(tree.directoryOf(from), tree.nameOf(from));
+    resolved.newDirectory = toDirectory;
+    resolved.newName = op.name2;
+    resolved.timesOfDirectory =
+      this.#isPresent(resolved.directory) && resolved.directory !== tree.privateDirectory(op.mount);
+    resolved.timesOfNewDirectory = this.#isPresent(toDirectory);
+    const replacedPresent = replaced !== 0 && this.#isPresent(replaced);
+    this.#dropLink(to);
+    tree.removeLink(from);
+    tree.addLink(node, toDirectory, op.name2);
+    if (this.#isPresent(node)) this.#moveOnReplica(node, toDirectory);
+    else if (replacedPresent && resolved.timesOfNewDirectory) this.#onlyReplaced();
+    if (resolved.isDirectory && this.#rules.dependOnPath) this.#rulesMoved(node);
+  }
+
+  /** A directory that the replica does not have takes what moves there with it: all of it will be brought. */
+  #moveOnReplica(node: number, toDirectory: number): void {
+    const tree = this.#tree;
+    const resolved = this.#resolved;
+    if (this.#isPresent(toDirectory)) {
+      resolved.action = Action.rename;
+      return;
+    }
+    resolved.action = Action.remove;
+    resolved.isLast = tree.nextLink(tree.firstLink(node)) === 0;
+    if (resolved.isLast) tree.setFlags(node, NodeFlag.absent);
+    this.#wantBoth(node);
+  }
+
+  /** The moved node is not on the replica; what it replaced is. */
+  #onlyReplaced(): void {
+    const resolved = this.#resolved;
+    resolved.action = Action.remove;
+    resolved.directory = resolved.newDirectory;
+    resolved.name = resolved.newName;
+    resolved.timesOfDirectory = resolved.timesOfNewDirectory;
+    resolved.timesOfNewDirectory = false;
+  }
+
+  /** Only a tree that a resync has not put right yet can say that a directory would get below itself. */
+  #loop(node: number): void {
+    this.#begin();
+    this.#wantBoth(node);
+  }
+
+  #wantBoth(node: number): void {
+    const isDirectory = this.#tree.type(node) === TYPE_DIRECTORY;
+    this.#tree.setFlags(node, isDirectory ? WANTED : NodeFlag.wantNode);
+    this.#wanted.push(node);
+  }
+
+  /** Comes from where we know nothing, or is not what the tree has at the place that it leaves. */
+  #moveIn(op: OpView, node: number, fromDirectory: number, toDirectory: number): void {
+    const tree = this.#tree;
+    const stale = fromDirectory === 0 ? 0 : tree.lookup(fromDirectory, op.name);
+    if (stale !== 0) this.#emptyNode(tree.nodeOf(stale));
+    const to = tree.lookup(toDirectory, op.name2);
+    if (to !== 0 && tree.nodeOf(to) === node) return;
+    if (to !== 0) this.#emptyNode(tree.nodeOf(to));
+    this.#begin();
+    if (stale !== 0) this.#wantIfKnown(fromDirectory);
+    this.#place(toDirectory, op.name2);
+    const resolved = this.#resolved;
+    resolved.timesOfDirectory = this.#isPresent(toDirectory);
+    if (to !== 0) {
+      const replaced = tree.nodeOf(to);
+      resolved.isDirectory = tree.type(replaced) === TYPE_DIRECTORY;
+      const present = this.#isPresent(replaced) && resolved.timesOfDirectory;
+      resolved.action = present ? Action.remove : Action.none;
+      resolved.node = replaced;
+      resolved.isLast = this.#dropLink(to);
+    }
+    if (node === 0) {
+      this.#adopt(op, toDirectory, op.name2);
+      return;
+    }
+    // Known under another name: the mirror makes this one a link to it, or moves the directory here.
+    this.#wantBoth(toDirectory);
+  }
+
+  #wantIfKnown(directory: number): void {
+    if (directory !== 0) this.#wantBoth(directory);
+  }
+
+  #wantListing(directory: number): void {
+    if (!this.#changing) this.#begin();
+    this.#tree.setFlags(directory, NodeFlag.wantListing);
+    this.#wanted.push(directory);
+  }
+
+  #exchange(op: OpView): void {
+    const tree = this.#tree;
+    const { mount } = op;
+    const directory = tree.find(mount, op.parent);
+    const newDirectory = tree.find(mount, op.newParent);
+    const from = directory === 0 ? 0 : tree.lookup(directory, op.name);
+    const to = newDirectory === 0 ? 0 : tree.lookup(newDirectory, op.name2);
+    if (from === 0 && to === 0) return;
+    const node = from === 0 ? 0 : tree.nodeOf(from);
+    const other = to === 0 ? 0 : tree.nodeOf(to);
+    if (node === other) return;
+    const exact =
+      node !== 0 && other !== 0 && tree.ino(node) === op.node && tree.ino(other) === op.extra;
+    if (!exact || this.#borderBetween(op, node, other)) {
+      this.#relist(directory, newDirectory);
+      return;
+    }
+    this.#begin();
+    const resolved = this.#resolved;
+    resolved.node = node;
+    resolved.other = other;
+    this.#place(directory, op.name);
+    resolved.newDirectory = newDirectory;
+    resolved.newName = op.name2;
+    resolved.timesOfDirectory = this.#isPresent(directory);
+    resolved.timesOfNewDirectory = this.#isPresent(newDirectory);
+    tree.removeLink(from);
+    tree.removeLink(to);
+    tree.addLink(node, newDirectory, op.name2);
+    tree.addLink(other, directory, op.name);
+    this.#exchangeAction(node, other);
+    if (this.#rules.dependOnPath) {
+      for (const moved of [node, other]) {
+        if (tree.type(moved) === TYPE_DIRECTORY) this.#rulesMoved(moved);
+      }
+    }
+  }
+
+  /** With one of the two absent, the exchange is a rename of the other. */
+  #exchangeAction(node: number, other: number): void {
+    const resolved = this.#resolved;
+    if (this.#isPresent(node) && this.#isPresent(other)) resolved.action = Action.exchange;
+    else if (this.#isPresent(node)) resolved.action = Action.rename;
+    else if (this.#isPresent(other)) {
+      resolved.action = Action.rename;
+      const { directory, name, timesOfDirectory } = resolved;
+      resolved.node = other;
+      resolved.directory = resolved.newDirectory;
+      resolved.name = resolved.newName;
+      resolved.newDirectory = directory;
+      resolved.newName = name;
+      resolved.timesOfDirectory = resolved.timesOfNewDirectory;
+      resolved.timesOfNewDirectory = timesOfDirectory;
+    }
+    if (resolved.action === Action.rename) resolved.other = 0;
+  }
+
+  /** True when the rules judge one of the two otherwise at its new place. */
+  #borderBetween(op: OpView, node: number, other: number): boolean {
+    if (this.#rules.isEmpty) return false;
+    const isDirectory = (slot: number) => this.#tree.type(slot) === TYPE_DIRECTORY;
+    if (this.#known(op.mount, op.newParent, op.name2, isDirectory(node)) === 0) return true;
+    return this.#known(op.mount, op.parent, op.name, isDirectory(other)) === 0;
+  }
+
+  /** Rare and tangled cases: the listings of both directories tell what is where. */
+  #relist(directory: number, newDirectory: number): void {
+    if (directory !== 0) this.#wantListing(directory);
+    if (newDirectory !== 0) this.#wantListing(newDirectory);
+  }
+
+  #tmpfile(op: OpView): void {
+    const tree = this.#tree;
+    const stale = tree.find(op.mount, op.node);
+    if (stale !== 0) this.#events.evict(stale);
+    this.#begin();
+    const home = tree.privateDirectory(op.mount);
+    assert(home !== 0, () => `Resolver: mount ${op.mount} is not of this job`);
+    this.#place(home, Buffer.from(`n${op.node}`));
+    this.#resolved.action = Action.create;
+    this.#resolved.node = this.#enter(op.mount, op.node, op.mode >>> 12, false);
+    tree.addLink(this.#resolved.node, home, this.#resolved.name);
+  }
+
+  #forget(op: OpView): void {
+    const tree = this.#tree;
+    const node = tree.find(op.mount, op.node);
+    const link = node === 0 ? 0 : this.#privateLink(node);
+    if (link !== 0) this.#removePlace(link, tree.directoryOf(link), tree.nameOf(link));
+    this.#resolved.timesOfDirectory = false;
+  }
+
+  /** A directory was moved and the rules look at whole paths: everything below is judged anew. */
+  #rulesMoved(node: number): void {
+    this.#tree.setFlags(node, NodeFlag.wantListing);
+    this.#wanted.push(node);
+    let count = 0;
+    walkBelow(this.#tree, node, (link) => {
+      const below = this.#tree.nodeOf(link);
+      if (this.#tree.type(below) !== TYPE_DIRECTORY || count >= DIRECTORIES_REJUDGED_MAX) return;
+      count += 1;
+      this.#tree.setFlags(below, NodeFlag.wantListing);
+      this.#wanted.push(below);
+    });
+  }
+}
+
+/** A transaction is bounded. Directories beyond this are judged anew when the listing of their parent is applied. */
+const DIRECTORIES_REJUDGED_MAX = 500;
+
+function joined(path: Uint8Array, name: Uint8Array): Uint8Array {
+  return path.length === 0 ? name : Buffer.concat([path, Uint8Array.of(0x2f), name]);
+}

@@ -1,0 +1,475 @@
+/**
+ * A source without a mount: does operations on a real directory and writes the ops that the capture engine would write,
+ * and answers mirror commands. Single-threaded, so that each op's place in the order is plain.
+ */
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { writeU64 } from "../../src/base/bytes.ts";
+import { type Command, CommandKind, CommandQueue } from "../../src/journal/command-queue.ts";
+import { NO_ROOM, type Ring, RingWriter } from "../../src/journal/ring.ts";
+import {
+  appendDirectoryEntry,
+  mirrorNodeBytes,
+  startMirrorDirectory,
+  writeMirrorNode,
+} from "../../src/model/mirror-record.ts";
+import {
+  OP_BYTES_MAX,
+  OP_FLAG_FIRST,
+  OP_FLAG_LAST,
+  OP_HEADER_BYTES,
+  OpKind,
+  type OpView,
+  RENAME_EXCHANGE,
+  TIME_BYTES,
+} from "../../src/model/op.ts";
+import { blockHash } from "../../src/platform/hash.ts";
+import {
+  AT_FDCWD,
+  close,
+  cString,
+  fallocate,
+  lseek,
+  mknodat,
+  O_PATH,
+  O_NOFOLLOW,
+  openat,
+  removexattr,
+  renameat2,
+  SEEK_DATA,
+  SEEK_HOLE,
+  setxattr,
+  utimensat,
+  AT_SYMLINK_NOFOLLOW,
+} from "../../src/platform/libc.ts";
+import { xattrNames, xattrValue } from "../../src/platform/replica-files.ts";
+import { Statx } from "../../src/platform/statx.ts";
+
+const BLOCK = 1 << 20;
+const LISTING_ENTRIES = 50;
+
+export class FakeSource {
+  readonly root: string;
+  readonly ring: Ring;
+  readonly #writer: RingWriter;
+  readonly #mirror: RingWriter;
+  readonly #queue: CommandQueue;
+  readonly #status = new Statx();
+  /** Paths by inode, for the commands, which name nodes. */
+  readonly #paths = new Map<number, string>();
+  /** When false, ops are done and not recorded, as in a gap. */
+  isRecording = true;
+
+  constructor(root: string, ring: Ring) {
+    this.root = root;
+    this.ring = ring;
+    this.#writer = new RingWriter(ring, 0);
+    this.#mirror = new RingWriter(ring, 1);
+    this.#queue = new CommandQueue(ring);
+    this.#learn("");
+  }
+
+  get rootIno(): number {
+    return this.#stat("").ino;
+  }
+
+  #at(path: string): string {
+    return path === "" ? this.root : `${this.root}/${path}`;
+  }
+
+  #learn(path: string): void {
+    const status = lstatSync(this.#at(path));
+    this.#paths.set(status.ino, path);
+    if (!status.isDirectory()) return;
+    for (const name of readdirSync(this.#at(path))) {
+      this.#learn(path === "" ? name : `${path}/${name}`);
+    }
+  }
+
+  #stat(path: string): Statx {
+    const result = this.#status.at(AT_FDCWD, cString(this.#at(path)));
+    if (result < 0) throw new Error(`statx ${path}: ${result}`);
+    return this.#status;
+  }
+
+  ino(path: string): number {
+    return this.#stat(path).ino;
+  }
+
+  #reserve(writer: RingWriter, bytes: number): OpView {
+    for (;;) {
+      const at = this.ring.hasIndexRoom() ? writer.reserve(bytes) : NO_ROOM;
+      if (at !== NO_ROOM) return writer.op.at(at);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+
+  /** Starts a record with the attributes of the node at `path` as they are now. */
+  #start(kind: OpKind, path: string, bytes = OP_HEADER_BYTES): OpView {
+    const status = this.#stat(path);
+    const op = this.#reserve(this.#writer, bytes);
+    op.start(kind, 0, status.ino);
+    op.mode = status.mode;
+    op.uid = status.uid;
+    op.gid = status.gid;
+    op.setMtime(status.mtimeSec, status.mtimeNsec);
+    return op;
+  }
+
+  #publish(op: OpView, size: number): void {
+    op.size = size;
+    if (this.isRecording) this.#writer.publish(size);
+  }
+
+  #names(op: OpView, at: number, name: Uint8Array, name2: Uint8Array = new Uint8Array(0)): void {
+    op.bytes.set(name, op.body(at));
+    op.bytes.set(name2, op.body(at) + name.length);
+    op.length1 = name.length;
+    op.length2 = name2.length;
+    this.#publish(op, OP_HEADER_BYTES + at + name.length + name2.length);
+  }
+
+  #parentTime(op: OpView, at: number, path: string): number {
+    const status = this.#stat(parentOf(path));
+    op.setTime(at, status.mtimeSec, status.mtimeNsec);
+    return status.ino;
+  }
+
+  #created(path: string, target = ""): void {
+    this.#paths.set(this.ino(path), path);
+    const op = this.#start(OpKind.create, path, OP_BYTES_MAX);
+    op.extra = this.#status.rdev;
+    op.parent = this.#parentTime(op, 0, path);
+    this.#names(op, TIME_BYTES, nameOf(path), Buffer.from(target));
+  }
+
+  create(path: string, mode = 0o644): void {
+    closeSync(openSync(this.#at(path), "wx", mode));
+    this.#created(path);
+  }
+  mkdir(path: string, mode = 0o755): void {
+    mkdirSync(this.#at(path), mode);
+    this.#created(path);
+  }
+  symlink(path: string, target: string): void {
+    symlinkSync(target, this.#at(path));
+    this.#created(path, target);
+  }
+  mknod(path: string, mode: number, device = 0): void {
+    mknodat(AT_FDCWD, cString(this.#at(path)), mode, device);
+    this.#created(path);
+  }
+
+  write(path: string, offset: number, data: Uint8Array): void {
+    const fd = openSync(this.#at(path), "r+");
+    writeSync(fd, data, 0, data.length, offset);
+    closeSync(fd);
+    const op = this.#start(OpKind.write, path, OP_HEADER_BYTES + data.length);
+    op.offset = offset;
+    op.length = data.length;
+    op.bytes.set(data, op.body(0));
+    this.#publish(op, OP_HEADER_BYTES + data.length);
+  }
+
+  #setattr(path: string, valid: number): void {
+    const op = this.#start(OpKind.setattr, path, OP_HEADER_BYTES + 32);
+    const status = this.#status;
+    op.setTime(0, status.atimeSec, status.atimeNsec);
+    op.setSetattr(status.size, valid);
+    this.#publish(op, OP_HEADER_BYTES + 32);
+  }
+  truncate(path: string, size: number): void {
+    const fd = openSync(this.#at(path), "r+");
+    ftruncateSync(fd, size);
+    closeSync(fd);
+    this.#setattr(path, 8);
+  }
+  chmod(path: string, mode: number): void {
+    chmodSync(this.#at(path), mode);
+    this.#setattr(path, 1);
+  }
+  chown(path: string, uid: number, gid: number): void {
+    chownSync(this.#at(path), uid, gid);
+    this.#setattr(path, 2 | 4);
+  }
+  utimes(path: string, sec: number, nsec: number): void {
+    const times = Buffer.alloc(32);
+    for (const at of [0, 16]) {
+      times.writeBigInt64LE(BigInt(sec), at);
+      times.writeBigInt64LE(BigInt(nsec), at + 8);
+    }
+    utimensat(AT_FDCWD, cString(this.#at(path)), times, AT_SYMLINK_NOFOLLOW);
+    this.#setattr(path, 16 | 32);
+  }
+
+  fallocate(path: string, mode: number, offset: number, length: number): void {
+    const fd = openSync(this.#at(path), "r+");
+    const result = fallocate(fd, mode, offset, length);
+    closeSync(fd);
+    if (result < 0) throw new Error(`fallocate: ${result}`);
+    const op = this.#start(OpKind.fallocate, path);
+    op.offset = offset;
+    op.length = length;
+    op.extra = mode;
+    this.#publish(op, OP_HEADER_BYTES);
+  }
+
+  /** Within one file or between two; the ranges must not overlap. */
+  copy(path: string, offset: number, from: string, fromOffset: number, length: number): void {
+    const data = Buffer.alloc(length);
+    const source = openSync(this.#at(from), "r");
+    const got = readSync(source, data, 0, length, fromOffset);
+    closeSync(source);
+    if (got === 0) return;
+    const fd = openSync(this.#at(path), "r+");
+    writeSync(fd, data, 0, got, offset);
+    closeSync(fd);
+    const sourceIno = this.ino(from);
+    const op = this.#start(OpKind.copy, path, OP_HEADER_BYTES + 8);
+    op.offset = offset;
+    op.length = got;
+    op.extra = sourceIno;
+    writeU64(op.view, op.body(0), fromOffset);
+    this.#publish(op, OP_HEADER_BYTES + 8);
+  }
+
+  setxattr(path: string, name: string, value: Uint8Array): void {
+    const result = setxattr(cString(this.#at(path)), cString(name), value, value.length, 0);
+    if (result < 0) throw new Error(`setxattr ${name}: ${result}`);
+    this.#names(this.#start(OpKind.setxattr, path, OP_BYTES_MAX), 0, Buffer.from(name), value);
+  }
+  removexattr(path: string, name: string): void {
+    if (removexattr(cString(this.#at(path)), cString(name)) < 0) return;
+    this.#names(this.#start(OpKind.removexattr, path, OP_BYTES_MAX), 0, Buffer.from(name));
+  }
+
+  link(path: string, existing: string): void {
+    linkSync(this.#at(existing), this.#at(path));
+    const op = this.#start(OpKind.link, path, OP_BYTES_MAX);
+    op.parent = this.#parentTime(op, 0, path);
+    this.#names(op, TIME_BYTES, nameOf(path));
+  }
+
+  remove(path: string): void {
+    const status = lstatSync(this.#at(path));
+    if (status.isDirectory()) rmdirSync(this.#at(path));
+    else unlinkSync(this.#at(path));
+    const op = this.#reserve(this.#writer, OP_BYTES_MAX);
+    op.start(OpKind.unlink, 0, status.ino);
+    op.mode = status.mode;
+    op.extra = status.isDirectory() ? 0 : status.nlink - 1;
+    op.parent = this.#parentTime(op, 0, path);
+    if (op.extra === 0) this.#paths.delete(status.ino);
+    else this.#relearn(status.ino);
+    this.#names(op, TIME_BYTES, nameOf(path));
+  }
+
+  rename(from: string, to: string): void {
+    const moved = lstatSync(this.#at(from));
+    const replaced = lstatSync(this.#at(to), { throwIfNoEntry: false });
+    if (replaced?.ino === moved.ino) return;
+    renameSync(this.#at(from), this.#at(to));
+    if (replaced !== undefined) this.#relearn(replaced.ino);
+    this.#learn(to);
+    const op = this.#start(OpKind.rename, to, OP_BYTES_MAX);
+    op.extra = replaced?.ino ?? 0;
+    op.parent = this.#parentTime(op, 0, from);
+    op.newParent = this.#parentTime(op, TIME_BYTES, to);
+    this.#names(op, 2 * TIME_BYTES, nameOf(from), nameOf(to));
+  }
+
+  exchange(from: string, to: string): void {
+    const other = this.ino(to);
+    const result = renameat2(
+      AT_FDCWD,
+      cString(this.#at(from)),
+      AT_FDCWD,
+      cString(this.#at(to)),
+      RENAME_EXCHANGE,
+    );
+    if (result < 0) throw new Error(`exchange: ${result}`);
+    this.#learn(to);
+    this.#learn(from);
+    const op = this.#start(OpKind.rename, to, OP_BYTES_MAX);
+    op.flags = RENAME_EXCHANGE;
+    op.extra = other;
+    op.parent = this.#parentTime(op, 0, from);
+    op.newParent = this.#parentTime(op, TIME_BYTES, to);
+    this.#names(op, 2 * TIME_BYTES, nameOf(from), nameOf(to));
+  }
+
+  /** A name of the inode that still exists, found by looking everywhere. */
+  #relearn(ino: number): void {
+    this.#paths.delete(ino);
+    this.#learn("");
+  }
+
+  /** Answers the commands that are there. Returns how many. */
+  serve(countMax = Number.POSITIVE_INFINITY): number {
+    let count = 0;
+    for (; count < countMax; count++) {
+      const command = this.#queue.peek();
+      if (command === undefined) break;
+      this.#answer(command);
+      this.#queue.pop();
+    }
+    return count;
+  }
+
+  #answer(command: Command): void {
+    const path = this.#paths.get(command.node);
+    const status =
+      path === undefined ? undefined : lstatSync(this.#at(path), { throwIfNoEntry: false });
+    if (path === undefined || status?.ino !== command.node) {
+      this.#missing(command);
+      return;
+    }
+    if (command.kind === CommandKind.directory) this.#list(command, path);
+    else if (command.kind === CommandKind.range) this.#blocks(command, path);
+    else {
+      const hasBlocks = status.isFile() && status.size > 0;
+      this.#node(command, path, !hasBlocks);
+      if (hasBlocks) this.#blocks(command, path);
+    }
+  }
+
+  #mirrorOp(kind: OpKind, command: Command, path: string): OpView {
+    const status = this.#stat(path);
+    const op = this.#reserve(this.#mirror, OP_BYTES_MAX);
+    op.start(kind, 0, command.node);
+    op.extra = command.number;
+    op.mode = status.mode;
+    op.uid = status.uid;
+    op.gid = status.gid;
+    op.setMtime(status.mtimeSec, status.mtimeNsec);
+    return op;
+  }
+
+  #missing(command: Command): void {
+    const op = this.#reserve(this.#mirror, OP_HEADER_BYTES);
+    op.start(OpKind.mirrorMissing, 0, command.node);
+    op.extra = command.number;
+    op.length = 2;
+    op.flags = OP_FLAG_LAST;
+    this.#mirror.publish(op.size);
+  }
+
+  #list(command: Command, path: string): void {
+    const names = readdirSync(this.#at(path), { encoding: "buffer" });
+    for (let at = 0; at === 0 || at < names.length; at += LISTING_ENTRIES) {
+      const op = this.#mirrorOp(OpKind.mirrorDirectory, command, path);
+      startMirrorDirectory(op);
+      for (const name of names.slice(at, at + LISTING_ENTRIES)) this.#entry(op, path, name);
+      const isLast = at + LISTING_ENTRIES >= names.length;
+      op.flags = (at === 0 ? OP_FLAG_FIRST : 0) | (isLast ? OP_FLAG_LAST : 0);
+      this.#mirror.publish(op.size);
+    }
+  }
+
+  #entry(op: OpView, directory: string, name: Uint8Array): void {
+    const path = directory === "" ? name.toString() : `${directory}/${name}`;
+    const status = this.#stat(path);
+    this.#paths.set(status.ino, path);
+    const { ino, size, mtimeSec, mtimeNsec, mode, uid, gid, nlink, rdev } = status;
+    const isLink = (mode & 0o170000) === 0o120000;
+    const target = isLink ? readlinkSync(this.#at(path), "buffer") : new Uint8Array(0);
+    const rest = { rdev, name, target };
+    appendDirectoryEntry(op, {
+      ...{ ino, size, mtimeSec, mtimeNsec, mode, uid, gid, links: nlink },
+      ...rest,
+    });
+  }
+
+  #node(command: Command, path: string, isLast: boolean): void {
+    const fd = openat(AT_FDCWD, cString(this.#at(path)), O_PATH | O_NOFOLLOW);
+    const xattrs = xattrNames(fd, true).map((name) => ({
+      name,
+      value: xattrValue(fd, name, true) ?? new Uint8Array(0),
+    }));
+    close(fd);
+    const op = this.#mirrorOp(OpKind.mirrorNode, command, path);
+    const { size, atimeSec, atimeNsec, rdev, nlink, mode } = this.#status;
+    const isLink = (mode & 0o170000) === 0o120000;
+    const described = {
+      ...{ size, atimeSec, atimeNsec, rdev, links: nlink, inodeFlags: 0, projectId: 0 },
+      target: isLink ? readlinkSync(this.#at(path), "buffer") : new Uint8Array(0),
+      xattrs,
+    };
+    if (mirrorNodeBytes(described) > OP_BYTES_MAX) throw new Error("too many xattrs");
+    writeMirrorNode(op, described);
+    if (isLast) op.flags = OP_FLAG_LAST;
+    this.#mirror.publish(op.size);
+  }
+
+  #blocks(command: Command, path: string): void {
+    const fd = openSync(this.#at(path), "r");
+    const { size } = fstatSync(fd);
+    const end =
+      command.kind === CommandKind.range ? Math.min(size, command.offset + command.length) : size;
+    const isVerify = command.kind === CommandKind.verifyNode;
+    for (let at = command.offset; ; ) {
+      const op = this.#mirrorOp(OpKind.mirrorBlock, command, path);
+      op.offset = at;
+      const next = isVerify ? this.#hash(op, fd, at, end) : this.#data(op, fd, at, end);
+      if (next >= end) op.flags = OP_FLAG_LAST;
+      this.#mirror.publish(op.size);
+      at = next;
+      if (at >= end) break;
+    }
+    closeSync(fd);
+  }
+
+  #hash(op: OpView, fd: number, at: number, end: number): number {
+    const block = Buffer.alloc(Math.max(0, Math.min(BLOCK, end - at)));
+    readSync(fd, block, 0, block.length, at);
+    op.bytes[op.base + 4] = OpKind.verifyBlock;
+    op.length = block.length;
+    op.bytes.set(blockHash(block), op.body(0));
+    op.size = OP_HEADER_BYTES + 16;
+    return at + block.length;
+  }
+
+  #data(op: OpView, fd: number, at: number, end: number): number {
+    const data = lseek(fd, at, SEEK_DATA);
+    const dataStart = data < 0 ? end : Math.min(data, end);
+    if (dataStart > at || at >= end) {
+      op.bytes[op.base + 4] = OpKind.mirrorHole;
+      op.length = Math.max(0, dataStart - at);
+      op.size = OP_HEADER_BYTES;
+      return Math.max(at, dataStart);
+    }
+    const hole = lseek(fd, at, SEEK_HOLE);
+    const length = Math.min(BLOCK, (hole < 0 ? end : Math.min(hole, end)) - at);
+    readSync(fd, op.bytes, op.body(0), length, at);
+    op.length = length;
+    op.size = OP_HEADER_BYTES + length;
+    return at + length;
+  }
+}
+
+function parentOf(path: string): string {
+  const parent = dirname(path);
+  return parent === "." ? "" : parent;
+}
+
+function nameOf(path: string): Buffer {
+  return Buffer.from(path.slice(path.lastIndexOf("/") + 1));
+}
