@@ -53,6 +53,29 @@ export function writeSmallFile(path: string, text: string): void {
   closeSync(fd);
 }
 
+/** A new file whose bytes are on the disk when this returns. */
+export function writeFileDurably(path: string, text: string): void {
+  const fd = openSync(path, "wx", 0o644);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function renameFile(from: string, to: string): void {
+  renameSync(from, to);
+}
+
+export function makeFolder(path: string): void {
+  mkdirSync(path, { recursive: true });
+}
+
+export function appendLine(fd: number, line: string): void {
+  writeSync(fd, `${line}\n`);
+}
+
 /** Undefined when there is no such file. */
 export function readTextIfPresent(path: string): string | undefined {
   try {

@@ -93,7 +93,22 @@ export interface ScriptOptions {
 /** Starts one of our own scripts with the Node that runs us. */
 export function startScript(options: ScriptOptions): ChildProcess {
   const script = fileURLToPath(new URL(options.script, options.base));
-  return spawn(process.execPath, [script, JSON.stringify(options.config)], {
+  return startNode([script, JSON.stringify(options.config)], options);
+}
+
+/** Starts the program that runs, once more, with another command line. */
+export function startSelf(
+  args: readonly string[],
+  options: Pick<ScriptOptions, "stdio" | "detached">,
+): ChildProcess {
+  return startNode([process.argv[1] ?? "", ...args], options);
+}
+
+function startNode(
+  args: readonly string[],
+  options: Pick<ScriptOptions, "stdio" | "detached">,
+): ChildProcess {
+  return spawn(process.execPath, args, {
     stdio: options.stdio,
     detached: options.detached,
     // A protected folder must never be somebody's working directory because of us: it would keep it
