@@ -13,6 +13,7 @@ import { existsSync, removeTree } from "../platform/files.ts";
 import {
   type ChildProcess,
   identify,
+  keepCompiled,
   reportLine,
   scriptConfig,
   spareFromOutOfMemoryKiller,
@@ -179,6 +180,7 @@ async function main(): Promise<void> {
   process.on("SIGHUP", () => {}); // a terminal that is gone is no reason to unmount
   try {
     await keeper.start();
+    keepCompiled();
   } catch (error) {
     exitFailed(error);
   }
