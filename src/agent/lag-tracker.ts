@@ -55,6 +55,7 @@ export class LagTracker {
   }
 
   #count(lagMs: number, ops: number): void {
+    this.#maxMs = Math.max(this.#maxMs, lagMs);
     const bucket = Math.ceil(Math.log(Math.max(lagMs, 1)) / Math.log(BUCKET_GROWTH));
     const index = Math.min(bucket, BUCKETS - 1);
     this.#opsByBucket[index] = (this.#opsByBucket[index] ?? 0) + ops;

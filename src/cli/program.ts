@@ -46,7 +46,6 @@ function buildProgram(version: string, setExitCode: SetExitCode): Command {
     .configureOutput({ outputError: (text, write) => write(`standin: ${withoutPrefix(text)}`) })
     .exitOverride()
     .addHelpText("after", EXAMPLES);
-  program.action(() => program.help({ error: true }));
   addLocal(program, setExitCode);
   addStatus(program, setExitCode);
   addFlush(program, setExitCode);

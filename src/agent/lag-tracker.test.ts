@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { LagTracker } from "./lag-tracker.ts";
+
+test("LagTracker shows no lag before anything happened, and when all is applied", () => {
+  const lag = new LagTracker();
+  assert.deepEqual(lag.figures(), { nowMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 });
+  lag.observe(0, 5, 5);
+  assert.equal(lag.figures().nowMs, 0);
+});
+
+test("LagTracker shows the age of the oldest op that is not applied", () => {
+  const lag = new LagTracker();
+  lag.observe(1000, 10, 0);
+  lag.observe(1500, 20, 0);
+  assert.equal(lag.figures().nowMs, 500);
+  lag.observe(1600, 20, 10);
+  assert.equal(lag.figures().nowMs, 100);
+  lag.observe(1700, 20, 20);
+  assert.equal(lag.figures().nowMs, 0);
+  assert.equal(lag.figures().maxMs, 600);
+});
+
+test("LagTracker weighs its quantiles by ops", () => {
+  const lag = new LagTracker();
+  lag.observe(0, 99, 0);
+  lag.observe(10, 100, 99);
+  lag.observe(1010, 100, 100);
+  const { p50Ms, p99Ms, maxMs } = lag.figures();
+  assert.ok(p50Ms >= 10 && p50Ms <= 11, `p50 ${p50Ms}`);
+  assert.ok(p99Ms <= 11, `p99 ${p99Ms}`);
+  assert.equal(maxMs, 1000);
+});
+
+test("LagTracker keeps the oldest sample when an endless backlog makes it thin its samples", () => {
+  const lag = new LagTracker();
+  for (let at = 0; at < 50_000; at++) lag.observe(at, at + 1, 0);
+  assert.equal(lag.figures().nowMs, 49_999);
+});
