@@ -10,7 +10,7 @@ import {
   setReadAhead,
   unmountFuse,
 } from "../fuse/mount.ts";
-import { type Clock, systemClock } from "../platform/clock.ts";
+import type { Clock } from "../platform/clock.ts";
 import { close, F_SETFD, FD_CLOEXEC, fcntl, pidfdGetfd, pidfdOpen } from "../platform/libc.ts";
 import { isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
 import { engineDescriptors } from "./engine-config.ts";
@@ -62,24 +62,14 @@ export class AdoptError extends Error {
   override readonly name = "AdoptError";
 }
 
-/**
- * Takes copies of the engine's descriptors and then kills it: two engines must never answer for one
- * connection with one table of nodes.
- */
-export async function adoptAll(
-  mounts: readonly KeeperMount[],
-  engine: ProcessIdentity,
-  clock: Clock = systemClock,
-): Promise<Connection[]> {
+/** Takes copies of the descriptors of an engine that still serves. @throws {AdoptError} */
+export function takeAll(mounts: readonly KeeperMount[], engine: ProcessIdentity): Connection[] {
   const pidfd = pidfdOpen(engine.pid);
   // The pid may be a stranger's by now; the start time proves that it was not when the pidfd was
   // made.
   if (pidfd < 0 || !isAlive(engine)) throw new AdoptError(`engine ${engine.pid} is gone`);
   try {
-    const connections = mounts.map((mount, position) => takeOne(mount, position, pidfd));
-    sendSignal(engine, "SIGKILL");
-    await waitForEnd(engine, clock);
-    return connections;
+    return mounts.map((mount, position) => takeOne(mount, position, pidfd));
   } finally {
     close(pidfd);
   }
@@ -102,7 +92,12 @@ function takeDescriptor(pidfd: number, theirFd: number): number {
 
 const END_TIMEOUT_MS = 10_000;
 
-async function waitForEnd(engine: ProcessIdentity, clock: Clock): Promise<void> {
+/**
+ * Kills an engine that was adopted, before another serves: two engines must never answer for one
+ * connection with one table of nodes. @throws {AdoptError} when it does not end.
+ */
+export async function endEngine(engine: ProcessIdentity, clock: Clock): Promise<void> {
+  sendSignal(engine, "SIGKILL");
   const deadline = clock.monotonicMs() + END_TIMEOUT_MS;
   while (isAlive(engine)) {
     if (clock.monotonicMs() > deadline) throw new AdoptError(`engine ${engine.pid} does not end`);

@@ -17,8 +17,6 @@ export interface EngineConfig {
   readonly mounts: readonly EngineMount[];
   /** Threads that serve requests; the ring has one arena for each, and one more for the mirror thread. */
   readonly workers: number;
-  /** The connections were served before: no INIT will come, and what is unanswered must be sent again. */
-  readonly adopted: boolean;
   /**
    * A copy within the job may be recorded as such (default). False when rules leave parts of the job out: the
    * data must then be in the op.
@@ -35,4 +33,13 @@ export function engineDescriptors(position: number): { fuseFd: number; rootFd: n
     fuseFd: FIRST_INHERITED_FD + 2 * position,
     rootFd: FIRST_INHERITED_FD + 2 * position + 1,
   };
+}
+
+/** The line on its stdin that makes an engine serve. */
+export interface EngineOrder {
+  /**
+   * The connections were served before: no INIT will come, and what is unanswered must be sent
+   * again.
+   */
+  readonly adopted: boolean;
 }

@@ -7,61 +7,62 @@
  */
 import { Worker } from "node:worker_threads";
 import { NOTIFY_RESEND } from "../fuse/abi.ts";
-import { mountedDevice, setReadAhead } from "../fuse/mount.ts";
 import { Ring } from "../journal/ring.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";
 import { existsSync } from "../platform/files.ts";
 import { ENODEV, fstatfs, write } from "../platform/libc.ts";
-import { reportLine, scriptConfig } from "../platform/processes.ts";
-import type { EngineConfig, EngineMount } from "./engine-config.ts";
+import { systemClock } from "../platform/clock.ts";
+import { keepCompiled, reportLine, scriptConfig } from "../platform/processes.ts";
+import type { EngineConfig, EngineMount, EngineOrder } from "./engine-config.ts";
 import { allocateShared, type EngineShared, type WorkerMessage } from "./engine-shared.ts";
-import { Gate } from "./engine-shared.ts";
+import { Gate, raiseGate } from "./engine-shared.ts";
 import { Intents } from "./intents.ts";
 import { NodeTable } from "./node-table.ts";
 import { nodeTablePath } from "./worker-setup.ts";
 
 const STDOUT = 1;
-/** Large enough that a sequential reader asks seldom, small enough not to read what nobody wants. */
-const READ_AHEAD_KIB = 1024;
 const CATCH_UP_MS = 500;
 
 class Engine {
   readonly #config: EngineConfig;
-  readonly #ring: Ring;
   readonly #shared = new Map<number, EngineShared>();
-  #workersReady = 0;
   #workersLeft = 0;
   #errno = ENODEV;
 
   constructor(config: EngineConfig) {
     this.#config = config;
-    this.#ring = Ring.open(`${config.shmDir}/ring`);
-  }
-
-  start(): void {
-    this.#takeOver();
-    for (const mount of this.#config.mounts) {
-      this.#shared.set(mount.index, allocateShared());
-      this.#prepareNodes(mount);
-    }
+    for (const mount of config.mounts) this.#shared.set(mount.index, allocateShared());
     this.#startWorkers();
   }
 
-  /** Puts in order what an engine before this one left, before any worker writes. */
-  #takeOver(): void {
-    const ring = this.#ring;
+  /** Takes over from the engine before this one, if there was one, and lets the workers serve. */
+  serve(order: EngineOrder): void {
+    const ring = Ring.open(`${this.#config.shmDir}/ring`);
     const holes = ring.voidHoles();
     new Intents(ring, 0).collectDoubts();
     ring.addWord(HeaderAt.engineGeneration, 1);
     ring.setWord(HeaderAt.enginePid, process.pid);
-    if (holes > 0) reportLine(STDOUT, { event: "holes-voided", holes });
+    for (const mount of this.#config.mounts) {
+      this.#prepareNodes(mount, order);
+      if (order.adopted) askToSendAgain(mount.fuseFd);
+      this.#openGates(mount);
+    }
+    reportLine(STDOUT, { event: "serving", pid: process.pid, holes });
+    keepCompiled();
   }
 
-  #prepareNodes(mount: EngineMount): void {
+  #prepareNodes(mount: EngineMount, order: EngineOrder): void {
     const path = nodeTablePath(this.#config.shmDir, mount.index);
+    if (order.adopted && existsSync(path)) return;
     const { nodeLocks } = this.#sharedOf(mount);
-    if (this.#config.adopted && existsSync(path)) return;
     NodeTable.create(path, inodesInUse(mount.rootFd), nodeLocks).close();
+  }
+
+  /** The first worker opens the gate for the others; when nothing was in flight, no request tells it to. */
+  #openGates(mount: EngineMount): void {
+    const gate = new Int32Array(this.#sharedOf(mount).gate);
+    raiseGate(gate, Gate.first);
+    void systemClock.sleep(CATCH_UP_MS).then(() => raiseGate(gate, Gate.open));
   }
 
   #sharedOf(mount: EngineMount): EngineShared {
@@ -71,25 +72,21 @@ class Engine {
   }
 
   #startWorkers(): void {
-    const { mounts } = this.#config;
-    const arenas = this.#ring.layout.arenas - 1;
-    const perMount = Math.max(1, Math.min(this.#config.workers, Math.floor(arenas / mounts.length)));
+    const { mounts, workers } = this.#config;
+    const perMount = Math.max(1, Math.floor(workers / mounts.length));
     let arena = 0;
     for (const mount of mounts) {
       for (let i = 0; i < perMount; i++) this.#startWorker(mount, arena++, i === 0);
     }
+    // The mirror's arena is the last one.
     const first = mounts[0];
-    if (first !== undefined) this.#startMirror(first, arenas);
+    if (first !== undefined) this.#spawn("./mirror-worker.ts", first, workers, false);
   }
 
   #startWorker(mount: EngineMount, arena: number, isFirst: boolean): void {
     this.#workersLeft += 1;
     const worker = this.#spawn("./engine-worker.ts", mount, arena, isFirst);
     worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
-  }
-
-  #startMirror(mount: EngineMount, arena: number): void {
-    this.#spawn("./mirror-worker.ts", mount, arena, false);
   }
 
   #spawn(script: string, mount: EngineMount, arena: number, isFirst: boolean): Worker {
@@ -116,8 +113,6 @@ class Engine {
   #onMessage(message: WorkerMessage): void {
     switch (message.kind) {
       case "ready":
-        this.#workersReady += 1;
-        if (this.#workersReady === this.#workersLeft) this.#onAllReady();
         return;
       case "bug":
         process.stderr.write(`engine: bug: ${message.message}\n`);
@@ -127,24 +122,6 @@ class Engine {
         this.#workersLeft -= 1;
         if (this.#workersLeft === 0) process.exit(this.#errno === ENODEV ? 0 : 1);
     }
-  }
-
-  #onAllReady(): void {
-    for (const mount of this.#config.mounts) {
-      if (this.#config.adopted) askToSendAgain(mount.fuseFd);
-      this.#openGateLater(mount);
-      const device = mountedDevice(mount.path);
-      if (device !== undefined) setReadAhead(device.minor, READ_AHEAD_KIB);
-    }
-    reportLine(STDOUT, { event: "serving", pid: process.pid });
-  }
-
-  /** When nothing was in flight, no request comes that would open the gate. */
-  #openGateLater(mount: EngineMount): void {
-    const gate = new Int32Array(this.#sharedOf(mount).gate);
-    setTimeout(() => {
-      if (Atomics.exchange(gate, Gate.open, 1) === 0) Atomics.notify(gate, Gate.open);
-    }, CATCH_UP_MS);
   }
 }
 
@@ -163,4 +140,18 @@ function askToSendAgain(fuseFd: number): void {
   write(fuseFd, message, message.length);
 }
 
-new Engine(scriptConfig() as EngineConfig).start();
+/** The line on stdin by which the keeper says that it is our turn, or undefined: the keeper is gone. */
+async function readOrder(): Promise<EngineOrder | undefined> {
+  let text = "";
+  for await (const chunk of process.stdin) {
+    text += String(chunk);
+    const end = text.indexOf("\n");
+    if (end >= 0) return JSON.parse(text.slice(0, end)) as EngineOrder;
+  }
+  return undefined;
+}
+
+const engine = new Engine(scriptConfig<EngineConfig>());
+const order = await readOrder();
+if (order === undefined) process.exit(0);
+engine.serve(order);

@@ -15,17 +15,35 @@ export interface EngineShared {
   readonly files: SharedArrayBuffer;
   readonly places: SharedArrayBuffer;
   readonly defaultAcls: SharedArrayBuffer;
-  /** i32 by `Gate`. */
+  /** One i32: {@link Gate}. */
   readonly gate: SharedArrayBuffer;
 }
 
-/** Words of the gate: which workers may serve. */
+/** The one word of the gate: which workers may serve. Rises only. */
 export const Gate = {
-  /** 0: only the first worker of each mount, on what the kernel sends again. 1: all. */
-  open: 0,
-  /** Set by a first worker that has seen a request which was not sent again: nothing older is left. */
-  caughtUp: 1,
+  /** A spare: loaded, and waiting for its turn. */
+  closed: 0,
+  /** The first worker of the mount, which takes what the kernel sends again. */
+  first: 1,
+  /** All workers. */
+  open: 2,
 } as const;
+
+/** Waits until the gate stands at `stage` or higher. Blocks the thread. */
+export function waitForGate(gate: Int32Array, stage: number): void {
+  for (;;) {
+    const now = Atomics.load(gate, 0);
+    if (now >= stage) return;
+    Atomics.wait(gate, 0, now);
+  }
+}
+
+/** Opens the gate to `stage`, if it is not that far already. */
+export function raiseGate(gate: Int32Array, stage: number): void {
+  if (Atomics.load(gate, 0) >= stage) return;
+  Atomics.store(gate, 0, stage);
+  Atomics.notify(gate, 0);
+}
 
 export function allocateShared(): EngineShared {
   return {
@@ -34,7 +52,7 @@ export function allocateShared(): EngineShared {
     files: DescriptorCache.allocate(FILES_MAX),
     places: DescriptorCache.allocate(PLACES_MAX),
     defaultAcls: DefaultAcls.allocate(),
-    gate: new SharedArrayBuffer(8),
+    gate: new SharedArrayBuffer(4),
   };
 }
 

@@ -6,13 +6,20 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Opcode } from "../fuse/abi.ts";
 import { deviceChannel } from "../fuse/device-channel.ts";
 import { answerInit, MAX_WRITE_BYTES } from "../fuse/init.ts";
-import { Reply, type Request } from "../fuse/message.ts";
+import { Reply } from "../fuse/message.ts";
 import { type Handler, type Handlers, Session } from "../fuse/session.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
 import { EPROTO } from "../platform/libc.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
-import { Gate, type WorkerData, type WorkerMessage } from "./engine-shared.ts";
+import { keepCompiled } from "../platform/processes.ts";
+import {
+  Gate,
+  raiseGate,
+  waitForGate,
+  type WorkerData,
+  type WorkerMessage,
+} from "./engine-shared.ts";
 import { attributeHandlers } from "./handlers/attributes.ts";
 import { createHandlers } from "./handlers/create.ts";
 import { dataHandlers } from "./handlers/data.ts";
@@ -29,17 +36,6 @@ const REPLY_BYTES = MAX_WRITE_BYTES + 4096;
 
 function report(message: WorkerMessage): void {
   parentPort?.postMessage(message);
-}
-
-/** Longest that the other workers wait for the first one to catch up. */
-const CATCH_UP_MS = 500;
-
-function waitAtGate(gate: Int32Array): void {
-  if (Atomics.load(gate, Gate.open) === 0) Atomics.wait(gate, Gate.open, 0, CATCH_UP_MS);
-}
-
-function openGate(gate: Int32Array): void {
-  if (Atomics.exchange(gate, Gate.open, 1) === 0) Atomics.notify(gate, Gate.open);
 }
 
 function handlersOf(context: WorkerContext): Handlers {
@@ -68,22 +64,17 @@ function catchUp(session: Session, gate: Int32Array): number {
   for (;;) {
     const error = session.serveOne();
     if (error !== 0) return error;
-    const { request } = session;
-    if (!isRepetition(request)) return 0;
-    if (Atomics.load(gate, Gate.open) === 1) return 0;
+    const isRepetition = session.request.resent || session.request.opcode === Opcode.init;
+    if (!isRepetition || Atomics.load(gate, 0) >= Gate.open) return 0;
   }
 }
 
-function isRepetition(request: Request): boolean {
-  return request.resent || request.opcode === Opcode.init;
-}
-
-function main(data: WorkerData): void {
+function newSession(data: WorkerData): Session {
   const ring = Ring.open(`${data.shmDir}/ring`);
   const spare = allocateNative(OP_BYTES_MAX);
   const recorder = new Recorder(ring, data.arena, nativeOf(ring.memory), spare);
   const context = setUpWorker(data, recorder);
-  const session = new Session({
+  return new Session({
     channel: deviceChannel(data.mount.fuseFd),
     handlers: handlersOf(context),
     reply: new Reply(allocateNative(REPLY_BYTES)),
@@ -93,13 +84,20 @@ function main(data: WorkerData): void {
       report({ kind: "bug", message: `opcode ${opcode}: ${text}` });
     },
   });
+}
+
+function main(data: WorkerData): void {
   const gate = new Int32Array(data.shared.gate);
+  keepCompiled();
   report({ kind: "ready" });
+  // What an engine before us left is in order when the gate opens, not sooner.
+  waitForGate(gate, data.isFirst ? Gate.first : Gate.open);
+  const session = newSession(data);
   let errno = 0;
   if (data.isFirst) {
     errno = catchUp(session, gate);
-    openGate(gate);
-  } else waitAtGate(gate);
+    raiseGate(gate, Gate.open);
+  }
   if (errno === 0) errno = session.run();
   report({ kind: "ended", errno });
 }

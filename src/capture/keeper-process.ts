@@ -11,17 +11,16 @@ import { abortFuseConnection, mountedDevice } from "../fuse/mount.ts";
 import { systemClock as clock } from "../platform/clock.ts";
 import { existsSync, removeTree } from "../platform/files.ts";
 import {
-  type ChildProcess,
   identify,
   keepCompiled,
   reportLine,
   scriptConfig,
   spareFromOutOfMemoryKiller,
-  startScript,
 } from "../platform/processes.ts";
 import { unmount } from "../platform/unmount.ts";
-import { AdoptError, adoptAll, type Connection, mountAll } from "./connections.ts";
+import { AdoptError, type Connection, endEngine, mountAll, takeAll } from "./connections.ts";
 import { type EngineConfig, engineDescriptors } from "./engine-config.ts";
+import { type EngineEnd, EnginePair } from "./engine-pair.ts";
 import { EngineRestarts } from "./engine-restarts.ts";
 import {
   type KeeperConfig,
@@ -30,6 +29,8 @@ import {
   REMOVE_WHEN_DONE,
 } from "./keeper-config.ts";
 
+/** About what an engine takes to load; being late costs a pause, being early does too. */
+const ADOPT_DELAY_MS = 1500;
 const BUSY_TIMEOUT_MS = 5000;
 const BUSY_RETRY_MS = 100;
 const STDOUT = 1;
@@ -42,6 +43,7 @@ class Keeper {
   readonly #config: KeeperConfig;
   readonly #restarts = new EngineRestarts();
   #connections: readonly Connection[] = [];
+  #pair: EnginePair | undefined;
   #isStopping = false;
 
   constructor(config: KeeperConfig) {
@@ -54,15 +56,21 @@ class Keeper {
     if (adopt === null) {
       this.#connections = mountAll(mounts);
       for (const { path } of mounts) report({ event: "mounted", path });
-    } else {
-      this.#connections = await adoptAll(mounts, adopt);
+    } else this.#connections = takeAll(mounts, adopt);
+    const pair = this.#engines();
+    this.#pair = pair;
+    if (adopt !== null) {
+      // The old engine serves until the new one is up.
+      pair.prepare();
+      await clock.sleep(ADOPT_DELAY_MS);
+      await endEngine(adopt, clock);
       report({ event: "adopted", pid: adopt.pid });
     }
-    this.#startEngine(adopt !== null);
+    pair.serve({ adopted: adopt !== null });
     if (this.#isStopping) await this.#unmountEach();
   }
 
-  #startEngine(adopted: boolean): void {
+  #engines(): EnginePair {
     const config: EngineConfig = {
       shmDir: this.#config.shmDir,
       mounts: this.#config.mounts.map(({ index, path }, position) => {
@@ -70,48 +78,29 @@ class Keeper {
       }),
       workers: this.#config.workers,
       recordCopies: this.#config.recordCopies,
-      adopted,
     };
-    const descriptors = this.#connections.flatMap(({ fuseFd, rootFd }) => [fuseFd, rootFd]);
-    const startedAtMs = clock.monotonicMs();
-    const engine = startScript({
-      base: import.meta.url,
-      script: "./engine-process.ts",
+    return new EnginePair({
       config,
-      stdio: ["ignore", "inherit", "inherit", ...descriptors],
-      detached: false,
-    });
-    const started = identify(engine.pid ?? 0);
-    if (started !== undefined) report({ event: "engine-started", ...started });
-    const died = (code: number | null, signal: string | null): void => {
-      void this.#onEngineEnd({ engine, code, signal, livedMs: clock.monotonicMs() - startedAtMs });
-    };
-    engine.once("exit", died);
-    // Not even started: out of memory or processes. Counts as a death at birth.
-    engine.once("error", (error) => {
-      report({ event: "failed", message: `start the engine: ${error.message}` });
-      if (engine.pid === undefined) died(null, null);
+      descriptors: this.#connections.flatMap(({ fuseFd, rootFd }) => [fuseFd, rootFd]),
+      onServing: (engine) => report({ event: "engine-started", ...engine }),
+      onEnd: (end) => void this.#onEngineEnd(end),
+      onFailedStart: (message) =>
+        report({ event: "failed", message: `start the engine: ${message}` }),
     });
   }
 
-  async #onEngineEnd(end: {
-    engine: ChildProcess;
-    code: number | null;
-    signal: string | null;
-    livedMs: number;
-  }): Promise<void> {
+  async #onEngineEnd(end: EngineEnd): Promise<void> {
     if (end.code === 0) this.#exitUnmounted();
-    const livedMs = Math.round(end.livedMs);
-    const { code, signal } = end;
-    report({ event: "engine-died", pid: end.engine.pid ?? 0, code, signal, livedMs });
-    const pauseMs = this.#restarts.afterDeath(livedMs);
+    report({ event: "engine-died", ...end });
+    const pauseMs = this.#restarts.afterDeath(end.livedMs);
     if (pauseMs === undefined) return this.#giveUp();
     if (pauseMs > 0) await clock.sleep(pauseMs);
-    this.#startEngine(true);
+    this.#pair?.serve({ adopted: true });
   }
 
   /** The engine ends with 0 when its connections are gone. */
   #exitUnmounted(): never {
+    this.#pair?.stop();
     report({ event: "unmounted", asked: this.#isStopping });
     const { shmDir } = this.#config;
     if (existsSync(`${shmDir}/${REMOVE_WHEN_DONE}`)) removeTree(shmDir);

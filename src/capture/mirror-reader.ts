@@ -254,7 +254,11 @@ export class MirrorReader {
     if (OP_HEADER_BYTES + mirrorNodeBytes(described) > OP_BYTES_MAX) {
       throw new Error(`inode ${command.node} has more extended attributes than an op can carry`);
     }
-    const op = this.#start(OpKind.mirrorNode, command, OP_HEADER_BYTES + mirrorNodeBytes(described));
+    const op = this.#start(
+      OpKind.mirrorNode,
+      command,
+      OP_HEADER_BYTES + mirrorNodeBytes(described),
+    );
     this.#fill(op);
     writeMirrorNode(op, described);
     const isLast = node.isLast || status.size === 0;
@@ -309,7 +313,8 @@ export class MirrorReader {
     op.offset = at;
     const data = lseek(fd, at, SEEK_DATA);
     const dataStart = data === -ENXIO ? size : data < 0 ? at : Math.min(data, size);
-    if (dataStart > at || at >= size) return this.#hole(op, { at, end: Math.max(at, dataStart), size });
+    if (dataStart > at || at >= size)
+      return this.#hole(op, { at, end: Math.max(at, dataStart), size });
     const hole = lseek(fd, at, SEEK_HOLE);
     const dataEnd = hole < 0 ? size : Math.min(hole, size);
     const length = Math.min(BLOCK_BYTES, dataEnd - at);

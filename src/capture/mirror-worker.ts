@@ -4,13 +4,19 @@ import { CommandQueue } from "../journal/command-queue.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
-import type { WorkerData } from "./engine-shared.ts";
+import { Gate, waitForGate, type WorkerData } from "./engine-shared.ts";
 import { MirrorReader } from "./mirror-reader.ts";
 import { Recorder } from "./recorder.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
 const data = workerData as WorkerData;
+waitForGate(new Int32Array(data.shared.gate), Gate.open);
 const ring = Ring.open(`${data.shmDir}/ring`);
-const recorder = new Recorder(ring, data.arena, nativeOf(ring.memory), allocateNative(OP_BYTES_MAX));
+const recorder = new Recorder(
+  ring,
+  data.arena,
+  nativeOf(ring.memory),
+  allocateNative(OP_BYTES_MAX),
+);
 const context = setUpWorker(data, recorder);
 new MirrorReader(context, ring, data.arena).run(new CommandQueue(ring));

@@ -89,7 +89,8 @@ export class NodeTable {
 
   static open(path: string, locks: SharedArrayBuffer): NodeTable {
     const memory = SharedMemory.open(path);
-    if (new Uint32Array(memory.buffer, 0, 1)[0] !== MAGIC) throw new Error(`${path} is no node table`);
+    if (new Uint32Array(memory.buffer, 0, 1)[0] !== MAGIC)
+      throw new Error(`${path} is no node table`);
     return new NodeTable(memory, locks);
   }
 

@@ -56,7 +56,8 @@ export class Recorder {
 
   /** Where to receive the next request: in the arena when it has room, so that a write's data never moves again. */
   requestSpace(): RequestSpace {
-    const at = this.ring.recording === RecordingState.on ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
+    const at =
+      this.ring.recording === RecordingState.on ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
     const space = this.#space;
     space.memory = at === NO_ROOM ? this.#spare : this.#memory;
     space.base = at === NO_ROOM ? 0 : at;

@@ -59,7 +59,8 @@ export function answerInit(request: Request, reply: Reply): Negotiated | undefin
   const minor = request.u32(4);
   const readAhead = request.u32(8);
   const offered = request.u32(12);
-  const offered2 = (offered & InitFlag.initExt) !== 0 && request.bodyLength >= 20 ? request.u32(16) : 0;
+  const offered2 =
+    (offered & InitFlag.initExt) !== 0 && request.bodyLength >= 20 ? request.u32(16) : 0;
   const served = major === PROTOCOL_MAJOR && minor >= PROTOCOL_MINOR_MIN;
   const flags = offered & WANTED;
   const flags2 = offered2 & WANTED2;

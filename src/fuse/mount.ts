@@ -1,6 +1,14 @@
 /** Mounting and unmounting a FUSE connection, and the ways out of one that nobody serves. */
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { fcntl, F_SETFD, MNT_DETACH, mount, MS_NODEV, MS_NOSUID, umount2 } from "../platform/libc.ts";
+import {
+  fcntl,
+  F_SETFD,
+  MNT_DETACH,
+  mount,
+  MS_NODEV,
+  MS_NOSUID,
+  umount2,
+} from "../platform/libc.ts";
 import { MountError } from "./mount-error.ts";
 
 export interface MountOptions {
@@ -62,7 +70,10 @@ export function unmountFuse(path: string, options: { lazy: boolean }): number {
 
 /** Major and minor number of the file system mounted at `path` (the topmost), or undefined when none is. */
 export function mountedDevice(path: string): { major: number; minor: number } | undefined {
-  const escaped = path.replace(/[\\ \t\n]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, "0")}`);
+  const escaped = path.replace(
+    /[\\ \t\n]/g,
+    (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, "0")}`,
+  );
   let found: { major: number; minor: number } | undefined;
   for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
     const fields = line.split(" ");

@@ -93,7 +93,10 @@ const PAGE_BYTES = 4096;
 export function ringLayout(options: RingOptions): RingLayout {
   const arenaLinesAt = HEADER_BYTES;
   const intentsAt = arenaLinesAt + options.arenas * ARENA_LINE_BYTES;
-  const commandsAt = alignUp(intentsAt + options.arenas * INTENT_LINES_PER_ARENA * INTENT_LINE_BYTES, PAGE_BYTES);
+  const commandsAt = alignUp(
+    intentsAt + options.arenas * INTENT_LINES_PER_ARENA * INTENT_LINE_BYTES,
+    PAGE_BYTES,
+  );
   const commandsEnd = commandsAt + COMMAND_HEADER_BYTES + COMMAND_SLOTS * COMMAND_BYTES;
   const indexAt = alignUp(commandsEnd, PAGE_BYTES);
   const dataAt = alignUp(indexAt + options.indexSlots * INDEX_SLOT_BYTES, PAGE_BYTES);

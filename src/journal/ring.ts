@@ -213,7 +213,8 @@ export class Ring {
       const { arena, start, size } = this.locate(lsn);
       if (arena >= 0) ends[arena] = Math.max(ends[arena] as number, start + ((size + 7) & ~7));
     }
-    for (let arena = 0; arena < ends.length; arena++) this.setArenaHead(arena, ends[arena] as number);
+    for (let arena = 0; arena < ends.length; arena++)
+      this.setArenaHead(arena, ends[arena] as number);
     return holes;
   }
 

@@ -126,7 +126,10 @@ function readXattrs(op: OpView, start: number, length: number): Xattr[] {
     const nameEnd = at + 8 + op.view.getUint32(at, true);
     const valueEnd = nameEnd + op.view.getUint32(at + 4, true);
     if (valueEnd > end) throw new MirrorRecordError("mirror-node has an xattr beyond its end");
-    xattrs.push({ name: op.bytes.slice(at + 8, nameEnd), value: op.bytes.slice(nameEnd, valueEnd) });
+    xattrs.push({
+      name: op.bytes.slice(at + 8, nameEnd),
+      value: op.bytes.slice(nameEnd, valueEnd),
+    });
     at = valueEnd;
   }
   return xattrs;
@@ -197,4 +200,3 @@ export function readDirectoryEntries(op: OpView): DirectoryEntry[] {
   }
   return entries;
 }
-

@@ -322,21 +322,26 @@ export function validateOp(op: OpView, available: number): string | undefined {
   if (!KIND_NAMES.has(op.kind)) return `op has unknown kind ${op.kind}`;
   const body = op.size - OP_HEADER_BYTES;
   if (CARRIES_DATA.has(op.kind)) {
-    return op.length === body ? undefined : `${opKindName(op.kind)} says ${op.length} bytes, has ${body}`;
+    return op.length === body
+      ? undefined
+      : `${opKindName(op.kind)} says ${op.length} bytes, has ${body}`;
   }
   if (body < (BODY_MINIMUM.get(op.kind) ?? 0)) return `${opKindName(op.kind)} is cut`;
   const namesEnd = op.namesAt + op.length1 + op.length2;
-  const named = op.kind >= OpKind.setxattr && op.kind <= OpKind.rename && op.kind !== OpKind.setflags;
+  const named =
+    op.kind >= OpKind.setxattr && op.kind <= OpKind.rename && op.kind !== OpKind.setflags;
   if (named && namesEnd > body) return `${opKindName(op.kind)} has names beyond its end`;
   const entry = op.kind >= OpKind.create && op.kind <= OpKind.rename;
   if (entry && !validEntryName(op.name)) return `${opKindName(op.kind)} has a forbidden name`;
-  if (op.kind === OpKind.rename && !validEntryName(op.name2)) return "rename has a forbidden new name";
+  if (op.kind === OpKind.rename && !validEntryName(op.name2))
+    return "rename has a forbidden new name";
   return undefined;
 }
 
 /** A name that can stand in a directory: not empty, no `/`, no NUL, not `.` or `..`, at most 255 bytes. */
 export function validEntryName(name: Uint8Array): boolean {
   if (name.length === 0 || name.length > 255) return false;
-  if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))) return false;
+  if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e)))
+    return false;
   return !name.includes(0) && !name.includes(0x2f);
 }

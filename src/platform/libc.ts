@@ -51,9 +51,7 @@ const listxattr_ = libc.func("intptr_t listxattr(const void*, void*, size_t)");
 const removexattr_ = libc.func("int removexattr(const void*, const void*)");
 const fstatfs_ = libc.func("int fstatfs(int, void*)");
 const ioctl_ = libc.func("int ioctl(int, uint64_t, void*)");
-const mount_ = libc.func(
-  "int mount(const char*, const char*, const char*, uint64_t, const char*)",
-);
+const mount_ = libc.func("int mount(const char*, const char*, const char*, uint64_t, const char*)");
 const umount2_ = libc.func("int umount2(const char*, int)");
 const umask_ = libc.func("uint32_t umask(uint32_t)");
 const unshare_ = libc.func("int unshare(int)");
@@ -284,12 +282,7 @@ export function ftruncate(fd: Descriptor, size: number): number {
 }
 
 /** `times`: two struct timespec (atime, mtime), 32 bytes. `path` null acts on `fd` itself. */
-export function utimensat(
-  fd: Descriptor,
-  path: Bytes | null,
-  times: Bytes,
-  flags: number,
-): number {
+export function utimensat(fd: Descriptor, path: Bytes | null, times: Bytes, flags: number): number {
   return checked(utimensat_(fd, path, times, flags));
 }
 
@@ -471,7 +464,10 @@ const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 
 /** Maps `size` bytes of `fd` shared; a failed map is fatal to the caller, hence it throws. */
-export function mmapShared(fd: Descriptor, size: number): { address: Address; buffer: ArrayBuffer } {
+export function mmapShared(
+  fd: Descriptor,
+  size: number,
+): { address: Address; buffer: ArrayBuffer } {
   const address = mmap_(null, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   const buffer = koffi.view(address, size) as ArrayBuffer;
   return { address, buffer };
@@ -498,9 +494,7 @@ const timespecBytes = new Uint8Array(timespec.buffer);
 export function futexWait(word: Uint8Array, expected: number, timeoutMs: number): number {
   timespec[0] = BigInt(Math.floor(timeoutMs / 1000));
   timespec[1] = BigInt(Math.floor((timeoutMs % 1000) * 1e6));
-  return checked(
-    Number(futex_(SYS_FUTEX, word, FUTEX_WAIT, expected, timespecBytes, null, 0)),
-  );
+  return checked(Number(futex_(SYS_FUTEX, word, FUTEX_WAIT, expected, timespecBytes, null, 0)));
 }
 
 export function futexWake(word: Uint8Array, count: number): number {

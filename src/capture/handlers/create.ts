@@ -131,7 +131,10 @@ function recordCreate(
     op.setTime(0, statx2.mtimeSec, statx2.mtimeNsec);
     writeNames(op, TIME_BYTES, {
       first: request.bytes(creation.nameAt, creation.nameEnd),
-      second: request.bytes(creation.nameEnd + 1, Math.max(creation.targetEnd, creation.nameEnd + 1)),
+      second: request.bytes(
+        creation.nameEnd + 1,
+        Math.max(creation.targetEnd, creation.nameEnd + 1),
+      ),
     });
     recorder.commit();
   }

@@ -1,9 +1,5 @@
 /** Data of regular files: read, write, fallocate, copy, sync. */
-import {
-  IN_HEADER_BYTES,
-  Opcode,
-  WRITE_KILL_SUIDGID,
-} from "../../fuse/abi.ts";
+import { IN_HEADER_BYTES, Opcode, WRITE_KILL_SUIDGID } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind, type OpView, SETATTR_MODE } from "../../model/op.ts";

@@ -70,7 +70,12 @@ function direntBytes(nameLength: number): number {
 }
 
 /** Writes the reader's entry as `struct fuse_dirent` at byte `at` of the reply. */
-function writeDirent(context: WorkerContext, reader: DirectoryReader, reply: Reply, at: number): void {
+function writeDirent(
+  context: WorkerContext,
+  reader: DirectoryReader,
+  reply: Reply,
+  at: number,
+): void {
   const { view, memory } = reply;
   const to = reply.at(at);
   const { nameLength } = reader;
@@ -85,7 +90,12 @@ function writeDirent(context: WorkerContext, reader: DirectoryReader, reply: Rep
 }
 
 /** Fills the reply with whole entries; `room` bytes at most. Returns the bytes used. */
-function fillPlain(context: WorkerContext, reader: DirectoryReader, reply: Reply, room: number): number {
+function fillPlain(
+  context: WorkerContext,
+  reader: DirectoryReader,
+  reply: Reply,
+  room: number,
+): number {
   let used = 0;
   for (; !reader.isPastEnd; reader.next()) {
     const bytes = direntBytes(reader.nameLength);

@@ -30,7 +30,8 @@ const BYTES: ReadonlyMap<number, number> = new Map([
 export function readFlags(context: WorkerContext, fd: number): { flags: number; project: number } {
   const { scratch } = context;
   scratch.view.setUint32(0, 0, true);
-  const flags = ioctlAt(fd, FS_IOC_GETFLAGS, scratch.address) < 0 ? 0 : scratch.view.getUint32(0, true);
+  const flags =
+    ioctlAt(fd, FS_IOC_GETFLAGS, scratch.address) < 0 ? 0 : scratch.view.getUint32(0, true);
   const hasProject = ioctlAt(fd, FS_IOC_FSGETXATTR, scratch.address) >= 0;
   const project = hasProject ? scratch.view.getUint32(PROJECT_ID_AT, true) : 0;
   return { flags, project };

@@ -160,9 +160,7 @@ function renameBetween(context: WorkerContext, request: Request, renaming: Renam
   const target = isDone ? recorder.witness(1) : targetOf(statx2, use2.fd, to);
   // Two names of one node: the kernel does nothing, and so is nothing to record.
   if (ino === target) return renameat2At(use.fd, from, use2.fd, to, renaming.flags);
-  const isLoss = isDone
-    ? recorder.witness(2) > 0
-    : takesLastName(statx2, target, renaming.flags);
+  const isLoss = isDone ? recorder.witness(2) > 0 : takesLastName(statx2, target, renaming.flags);
   const hold = isDone ? heldBefore(recorder.witness(2) - 1) : holdTarget(context, isLoss);
   const loss = isLoss ? 1 + survivingId(hold) : 0;
   const records = recorder.begin(request, RENAME_BYTES, ino, target, loss);

@@ -166,9 +166,7 @@ function removexattr(context: WorkerContext, request: Request): number {
   locks.lock(ino);
   let result = 0;
   if (past !== Past.recorded) {
-    result = use.real
-      ? fremovexattrAt(use.fd, name)
-      : removexattrAt(pathOf(context, use), name);
+    result = use.real ? fremovexattrAt(use.fd, name) : removexattrAt(pathOf(context, use), name);
   }
   if (result === -ENODATA && past === Past.begun) result = 0;
   if (result === 0) result = statx.of(use.fd);
