@@ -8,12 +8,13 @@ import type { KeeperEvent } from "../capture/keeper-config.ts";
 import { REMOVE_WHEN_DONE } from "../capture/keeper-config.ts";
 import type { Ring } from "../journal/ring.ts";
 import type { Clock } from "../platform/clock.ts";
-import { removeTree, writeSmallFile } from "../platform/files.ts";
+import { removeEmptyFolder, removeTree, writeSmallFile } from "../platform/files.ts";
 import { usersOfMount } from "../platform/open-files.ts";
 import { identify, isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
 import type { Finding } from "../preflight/check.ts";
 import { machineSurroundings } from "../preflight/machine-surroundings.ts";
 import { preflight } from "../preflight/preflight.ts";
+import { rulesOf } from "./applier-config.ts";
 import { type ApplierEvent, ApplierLink } from "./applier-link.ts";
 import { applierConfigOf } from "./applier-settings.ts";
 import { CaptureSupervisor } from "./capture-supervisor.ts";
@@ -41,6 +42,7 @@ export class LocalInstance {
   readonly #copy: CopySupervisor;
   readonly #board: StatusBoard;
   #record: InstanceRecord;
+  readonly #isRingNew: boolean;
   #isAbandoned = false;
   #isStarted = false;
 
@@ -48,6 +50,7 @@ export class LocalInstance {
   constructor(options: LocalOptions, listener: LocalListener, clock: Clock) {
     this.#clock = clock;
     this.#options = options;
+    checkRules(options);
     this.#listener = listener;
     this.#places = claimPlaces(options);
     const { state, isKnown } = this.#places;
@@ -56,6 +59,7 @@ export class LocalInstance {
     const { ring, isNew } = openRing(this.#record, options.ringBytes, isKnown);
     this.#ring = ring;
     // What the applier knew of the copy was in that memory too.
+    this.#isRingNew = isNew;
     if (isNew) this.#record = { ...this.#record, due: "mirror" };
     this.#gauge = new RingGauge(this.#ring);
     this.#capture = new CaptureSupervisor({
@@ -114,7 +118,7 @@ export class LocalInstance {
    */
   async run(signal: AbortSignal): Promise<void> {
     const running = new AbortController();
-    const control = await this.#start(signal);
+    const control = await this.#startOrUndo(signal);
     const loops = [
       this.#capture.run(running.signal),
       this.#board.run(running.signal),
@@ -130,10 +134,33 @@ export class LocalInstance {
     }
   }
 
-  async #start(signal: AbortSignal): Promise<ControlServer> {
-    await this.#endOldApplier();
+  /** A start that fails leaves nothing that was not there before. */
+  async #startOrUndo(signal: AbortSignal): Promise<ControlServer> {
     const verdict = this.#capture.assess();
     const isKept = verdict === "alive" || verdict === "adopt";
+    try {
+      return await this.#start(isKept, signal);
+    } catch (error) {
+      if (!isKept) await this.#undoStart();
+      throw error;
+    }
+  }
+
+  async #undoStart(): Promise<void> {
+    const { replica, shmDir, id, agent } = this.#record;
+    if (this.#capture.known.isMounted) await this.#capture.unmount(() => {});
+    await this.#applier.stop();
+    if (this.#isRingNew) removeTree(shmDir);
+    if (this.#places.hasMadeReplica) removeEmptyFolder(replica);
+    if (agent !== null) {
+      this.#registry.remove(id);
+      this.#save({ agent: null });
+    }
+    this.#places.lock.release();
+  }
+
+  async #start(isKept: boolean, signal: AbortSignal): Promise<ControlServer> {
+    await this.#endOldApplier();
     if (isKept) this.#announce();
     else await this.#passPreflight();
     const start = await this.#capture.start(signal);
@@ -326,6 +353,11 @@ export class LocalInstance {
     if (isStillServed) writeSmallFile(`${shmDir}/${REMOVE_WHEN_DONE}`, "");
     else removeTree(shmDir);
   }
+}
+
+/** The applier would find a wrong pattern too, but nobody would be there to correct it. */
+function checkRules({ include, exclude }: LocalOptions): void {
+  rulesOf({ include, exclude });
 }
 
 function noticeOf(event: ApplierEvent): LocalEvent {

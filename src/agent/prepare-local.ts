@@ -31,12 +31,14 @@ export interface LocalPlaces {
   readonly record: InstanceRecord;
   /** The record was there already: this instance ran before, on this boot of the machine. */
   readonly isKnown: boolean;
+  /** REPLICA was missing and was made. */
+  readonly hasMadeReplica: boolean;
 }
 
 /** @throws {StandinError} when the folders cannot be used, or the instance runs already. */
 export function claimPlaces(options: LocalOptions): LocalPlaces {
   const source = realFolder(options.source, "SOURCE");
-  const replica = replicaFolder(options.replica);
+  const { replica, hasMadeReplica } = replicaFolder(options.replica);
   const state = StateDirectory.create(options.stateDirectory ?? defaultStateDirectory(source));
   const lock = state.tryLock();
   if (lock === undefined) throw alreadyRunning(state);
@@ -59,7 +61,7 @@ export function claimPlaces(options: LocalOptions): LocalPlaces {
   });
   // Processes and memory of another boot are gone, but the copy is not.
   const carried = old === undefined ? fresh : { ...fresh, due: old.due };
-  return { state, lock, record: isKnown ? old : carried, isKnown };
+  return { state, lock, record: isKnown ? old : carried, isKnown, hasMadeReplica };
 }
 
 function realFolder(path: string, what: string): string {
@@ -83,7 +85,7 @@ function realFolder(path: string, what: string): string {
  * Made when it is missing; the folder that is to hold it must exist, so that a typing error is
  * found.
  */
-function replicaFolder(path: string): string {
+function replicaFolder(path: string): { replica: string; hasMadeReplica: boolean } {
   const absolute = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
   const parent = absolute.replace(/\/+[^/]+\/*$/, "") || "/";
   if (!existsSync(parent)) {
@@ -91,8 +93,9 @@ function replicaFolder(path: string): string {
       hint: `Make it first: mkdir -p ${parent}`,
     });
   }
-  if (!existsSync(absolute)) makePrivateFolder(absolute);
-  return realFolder(absolute, "REPLICA");
+  const hasMadeReplica = !existsSync(absolute);
+  if (hasMadeReplica) makePrivateFolder(absolute);
+  return { replica: realFolder(absolute, "REPLICA"), hasMadeReplica };
 }
 
 function alreadyRunning(state: StateDirectory): StandinError {

@@ -63,8 +63,19 @@ function differences(figures: Record<string, unknown>): number {
 function renderVerified(figures: Record<string, unknown>, repair: boolean): string {
   const count = differences(figures);
   if (count === 0) return "the copy is equal to the folder";
-  const done = repair ? "and were repaired" : "; repair them with standin verify --repair";
-  return `${count} files differ ${done}`;
+  const what = count === 1 ? "1 file differs" : `${count} files differ`;
+  const done = repair ? ", and was copied again" : "";
+  const next = repair ? "" : "\n  Repair the copy with standin verify --repair.";
+  return [`${what}${done}${next}`, ...listed(figures)].join("\n");
+}
+
+const LISTED_MAX = 20;
+
+/** The first of the files that differ, and in what. */
+function listed(figures: Record<string, unknown>): string[] {
+  const list = (figures["differences"] ?? []) as { path: string; what: string[] }[];
+  const lines = list.slice(0, LISTED_MAX).map(({ path, what }) => `  ${path}: ${what.join(", ")}`);
+  return list.length > LISTED_MAX ? [...lines, `  and others; all with --json`] : lines;
 }
 
 export async function runSetPaused(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { skipUnless } from "../support/capabilities.ts";
@@ -32,6 +32,14 @@ test("standin local names processes with files open for writing, and refuses", {
   assert.equal(await run.stop(), 0);
 });
 
+test("standin local refuses a pattern that it does not understand", { skip }, async (t) => {
+  const run = new LocalRun();
+  t.after(() => run.clear());
+  run.start("--exclude", "[");
+  assert.equal(await run.ended(), 1);
+  assert.equal(run.event("error")?.["code"], "RULE_INVALID");
+});
+
 test("standin local refuses a second instance on one folder", { skip }, async (t) => {
   const first = new LocalRun();
   const second = new LocalRun();
@@ -54,6 +62,7 @@ test("standin local refuses folders inside each other", { skip }, async (t) => {
   const inside = run.command("local", run.source, `${run.source}/copy`, "--state", run.state);
   assert.equal(inside.code, 1);
   assert.match(inside.stderr, /REPLICA lies inside SOURCE/);
+  assert.deepEqual(readdirSync(run.source), [], "the refused start left nothing behind");
   mkdirSync(`${run.replica}/source`);
   const state = `${run.folder}/other-state`;
   const around = run.command("local", `${run.replica}/source`, run.replica, "--state", state);
@@ -63,10 +72,13 @@ test("standin local refuses folders inside each other", { skip }, async (t) => {
 
 test("standin local names a mount below the source, and does not copy it", { skip }, async (t) => {
   const run = new LocalRun();
-  t.after(() => run.clear());
   mkdirSync(`${run.source}/nested`);
   spawnSync("mount", ["-t", "tmpfs", "tmpfs", `${run.source}/nested`]);
-  t.after(() => spawnSync("umount", [`${run.source}/nested`]));
+  t.after(async () => {
+    await run.stop();
+    spawnSync("umount", [`${run.source}/nested`]);
+    await run.clear();
+  });
   writeFileSync(`${run.source}/nested/file`, "not copied");
   run.start();
   await run.waitFor("mirrored");
