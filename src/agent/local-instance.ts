@@ -9,6 +9,7 @@ import { REMOVE_WHEN_DONE } from "../capture/keeper-config.ts";
 import type { Ring } from "../journal/ring.ts";
 import type { Clock } from "../platform/clock.ts";
 import { removeEmptyFolder, removeTree, writeSmallFile } from "../platform/files.ts";
+import { mountHolding, readMountTable } from "../platform/mount-table.ts";
 import { usersOfMount } from "../platform/open-files.ts";
 import { identify, isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
 import type { Finding } from "../preflight/check.ts";
@@ -68,7 +69,7 @@ export class LocalInstance {
       config: {
         shmDir,
         workers,
-        mounts: [{ index: 0, path: source, nosuid: false, nodev: false }],
+        mounts: [{ index: 0, path: source, ...restrictionsOf(source) }],
         recordCopies: options.include.length + options.exclude.length === 0,
       },
       onEvent: (event) => this.#onKeeperEvent(event),
@@ -222,8 +223,17 @@ export class LocalInstance {
   }
 
   #onKeeperEvent(event: KeeperEvent): void {
-    if (event.event === "keeper-started") this.#save({ keeper: processOf(event) });
+    if (event.event === "keeper-started") {
+      this.#save({ keeper: processOf(event) });
+      this.#onRestart("keeper");
+    }
     if (event.event === "engine-started") this.#save({ engine: processOf(event) });
+    if (event.event === "engine-died") this.#onRestart("engine");
+  }
+
+  /** Not of the first start, and not of what an earlier agent has seen. */
+  #onRestart(role: "keeper" | "engine" | "applier"): void {
+    if (this.#isStarted) this.#listener({ event: "restarted", role });
   }
 
   #onLost(): void {
@@ -238,6 +248,7 @@ export class LocalInstance {
     this.#copy.observe(event);
     if (event["event"] === "applier-started")
       this.#save({ applier: this.#applier.process ?? null });
+    if (event["event"] === "applier-died") this.#onRestart("applier");
     if (event["event"] === "mirrored") this.#listener({ ...event, event: "mirrored" });
     if (event["event"] === "verified" && this.#copy.work === "resync") {
       this.#listener({ ...event, event: "resynced" });
@@ -367,6 +378,12 @@ function noticeOf(event: ApplierEvent): LocalEvent {
     code: String(kind).toUpperCase(),
     message: `${path}: ${kind} (${action})`,
   };
+}
+
+/** What the file system beneath forbids must not become possible through our mount. */
+function restrictionsOf(source: string): { nosuid: boolean; nodev: boolean } {
+  const options = mountHolding(readMountTable(), source)?.options ?? [];
+  return { nosuid: options.includes("nosuid"), nodev: options.includes("nodev") };
 }
 
 function processOf({ pid, startTicks }: ProcessIdentity): ProcessIdentity {

@@ -19,7 +19,7 @@ export function renderEvent(event: LocalEvent): string {
     case "warning":
       return event.message;
     case "restarted":
-      return `the ${event.role} had died and was started again`;
+      return `the ${event.role} died and is started again`;
     case "busy":
       return `the folder is in use by ${renderUsers(event.users)}; waiting for them`;
     case "stopped":
