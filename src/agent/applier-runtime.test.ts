@@ -4,6 +4,9 @@ import { tmpdir } from "node:os";
 import { after, test } from "node:test";
 import { Ring } from "../journal/ring.ts";
 import { PassKind } from "../mirror/pass-state.ts";
+import { WANTED } from "../model/node-tree.ts";
+import { RandomOperations } from "../../test/support/random-operations.ts";
+import { Prng } from "../base/prng.ts";
 import { umask } from "../platform/libc.ts";
 import { compareTrees } from "../../test/support/compare-trees.ts";
 import { FakeSource } from "../../test/support/fake-source.ts";
@@ -92,7 +95,15 @@ export class Bench {
   state(): string {
     const { control, tree } = this.runtime;
     const notices = this.notices.slice(-10);
-    return JSON.stringify({ ...control.state, wanted: tree.wantedCount, notices });
+    const wanted = [];
+    for (let node = 1; node < tree.nodeHigh; node++) {
+      if (!tree.exists(node) || !tree.has(node, WANTED)) continue;
+      const path = Buffer.from(tree.path(node) ?? "?").toString();
+      const flags = [0x10, 0x20, 0x40].map((flag) => tree.has(node, flag));
+      const parent = tree.directoryOf(tree.firstLink(node));
+      wanted.push({ path, flags, type: tree.type(node), absent: tree.has(parent, 0x10) });
+    }
+    return JSON.stringify({ outstanding: control.outstanding, wanted, notices });
   }
 
   assertEqual(): void {
@@ -194,4 +205,48 @@ test("ApplierRuntime brings back what somebody changed on the replica", () => {
   bench.settle();
   assert.equal(bench.runtime.differences.count, 0);
   assert.equal(readFileSync(`${bench.replicaPath}/g`, "utf8"), "");
+});
+
+const SEED = Number(process.env["STANDIN_SEED"] ?? 1);
+const EVERY = Number(process.env["STANDIN_EVERY"] ?? 100);
+const STEPS = Number(process.env["STANDIN_STEPS"] ?? 3000);
+
+test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
+  const bench = new Bench();
+  bench.settle();
+  const operations = new RandomOperations(bench.source, new Prng(SEED));
+  for (let i = 0; i < STEPS; i++) {
+    operations.step();
+    if (i % 7 === 0) bench.round();
+    if (i % EVERY !== 0) continue;
+    bench.settle();
+    assert.deepEqual(
+      compareTrees(bench.sourcePath, bench.replicaPath),
+      [],
+      `step ${i} ${operations.last}`,
+    );
+  }
+  bench.settle();
+  bench.assertEqual();
+  assert.deepEqual(bench.notices, []);
+});
+
+test(`ApplierRuntime mirrors while operations go on, and after gaps (seed ${SEED})`, () => {
+  const bench = new Bench();
+  const prng = new Prng(SEED);
+  const operations = new RandomOperations(bench.source, prng);
+  for (let turn = 0; turn < 8; turn++) {
+    bench.source.isRecording = false;
+    for (let i = 0; i < 100; i++) operations.step();
+    bench.source.isRecording = true;
+    if (turn > 0) bench.runtime.startPass(PassKind.resync);
+    for (let i = 0; i < 100; i++) {
+      operations.step();
+      bench.runtime.housekeep(performance.now());
+      bench.source.serve(prng.uint32() % 3);
+      if (i % 3 === 0) bench.runtime.applyBatch(() => 0, 0);
+    }
+    bench.settle();
+    assert.deepEqual(compareTrees(bench.sourcePath, bench.replicaPath), [], `turn ${turn}`);
+  }
 });

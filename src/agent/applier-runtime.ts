@@ -96,10 +96,9 @@ export class ApplierRuntime {
 
   #applierEvents() {
     return {
-      diverged: (node: number, action: string, errno: number) => {
-        this.control.wanted(node);
-        this.#notice("diverged", node, action, errno);
-      },
+      wanted: (node: number) => this.control.wanted(node),
+      diverged: (node: number, action: string, errno: number) =>
+        this.#notice("diverged", node, action, errno),
       unsupported: (node: number, action: string, errno: number) =>
         this.#notice("unsupported", node, action, errno),
       removed: (node: number) => this.control.removed(node),
@@ -185,6 +184,10 @@ export class ApplierRuntime {
         case "done":
           this.#done(effect.node, effect.isRight);
           break;
+        case "skip":
+          this.tree.change(() => this.tree.setListedIn(effect.node, this.control.state.number));
+          this.#done(effect.node, false);
+          break;
         case "purge":
           this.applier.purge();
           break;
@@ -209,7 +212,7 @@ export class ApplierRuntime {
     const { tree } = this;
     tree.change(() => {
       tree.setDoneIn(node, this.control.state.number);
-      if (isRight) tree.clearFlags(node, NodeFlag.wantNode);
+      if (isRight) tree.clearFlags(node, NodeFlag.bringing);
     });
   }
 

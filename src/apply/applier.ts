@@ -63,6 +63,11 @@ export class Applier {
 
   /** @throws {ReplicaUnavailableError} when the op is to be tried again later. */
   apply(op: OpView, resolved: ResolvedOp): void {
+    this.#perform(op, resolved);
+    this.#namespace.directoryTimes(op, resolved);
+  }
+
+  #perform(op: OpView, resolved: ResolvedOp): void {
     switch (resolved.action) {
       case Action.none:
         return;
@@ -73,7 +78,7 @@ export class Applier {
         this.#namespace.create(op, resolved);
         return;
       case Action.link:
-        this.#namespace.link(op, resolved);
+        this.#namespace.link(resolved);
         return;
       case Action.remove:
         this.#namespace.remove(op, resolved);

@@ -3,7 +3,7 @@
  * again, before anything that came after it.
  */
 import { readU64 } from "../base/bytes.ts";
-import { NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR } from "../model/node-tree.ts";
+import { NODE_WANTED, NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR } from "../model/node-tree.ts";
 import {
   OpKind,
   type OpView,
@@ -202,11 +202,11 @@ export class ContentApplier {
   #copy(op: OpView, node: number, source: number): void {
     const replica = this.#replica;
     const { tree } = replica;
-    const sourceUsable = source !== 0 && !tree.has(source, NodeFlag.absent | NodeFlag.wantNode);
+    const sourceUsable = source !== 0 && !tree.has(source, NodeFlag.absent | NODE_WANTED);
     // Where the data comes from is not on the replica, or not known to be right: ask for the outcome instead.
     if (!sourceUsable) {
       replica.want(node, true);
-      replica.keepTime(node);
+      replica.pending.set(node, op.mtimeSec, op.mtimeNsec);
       return;
     }
     const from = replica.file(source);

@@ -12,7 +12,7 @@ import {
   NodeFlag,
   TYPE_DIRECTORY,
   TYPE_UNKNOWN,
-  WANTED,
+  WANT_ALL,
 } from "../model/node-tree.ts";
 import { TYPE_REGULAR } from "../model/node-tree.ts";
 import { type DirectoryEntry, readDirectoryEntries } from "../model/mirror-record.ts";
@@ -91,7 +91,13 @@ export class ListingApplier {
 
   #start(op: OpView, directory: number, repairs: boolean): void {
     const tree = this.#tree;
-    tree.change(() => tree.startListing(directory));
+    tree.begin();
+    tree.startListing(directory);
+    if (repairs) {
+      tree.setFlags(directory, NodeFlag.listing);
+      tree.clearFlags(directory, NodeFlag.wantListing);
+    }
+    tree.commit();
     // The descriptor may be of a directory that somebody has moved; this one is opened by its path.
     this.#replica.reopen(directory);
     if (!repairs) return;
@@ -195,7 +201,7 @@ export class ListingApplier {
     const type = entry.mode >>> 12;
     const adopted = this.#adopts(directory, dir, entry);
     const isDirectory = type === TYPE_DIRECTORY;
-    const flags = isDirectory ? WANTED : NodeFlag.wantNode;
+    const flags = isDirectory ? WANT_ALL : NodeFlag.wantNode;
     const absent = adopted || isDirectory ? 0 : NodeFlag.absent;
     tree.begin();
     const node = tree.addNode(tree.mount(directory), entry.ino, type, flags | absent);
@@ -269,7 +275,7 @@ export class ListingApplier {
     this.#compareNames(directory, repairs);
     tree.begin();
     tree.setListedIn(directory, this.pass);
-    if (repairs) tree.clearFlags(directory, NodeFlag.wantListing);
+    if (repairs) tree.clearFlags(directory, NodeFlag.listing);
     tree.commit();
   }
 

@@ -95,7 +95,6 @@ export class NamespaceApplier {
       target: op.kind === OpKind.create ? op.name2 : NO_BYTES,
     });
     if (made < 0) replica.refused(node, "create", -made);
-    this.#directoryTimes(op, resolved);
   }
 
   /** Makes the entry with its attributes; of a regular file, keeps the descriptor. Returns 0 or `-errno`. */
@@ -200,7 +199,7 @@ export class NamespaceApplier {
     return Math.min(result, 0);
   }
 
-  link(op: OpView, resolved: ResolvedOp): void {
+  link(resolved: ResolvedOp): void {
     const { node, directory, name, newDirectory, newName } = resolved;
     const result = this.makeLink(
       node,
@@ -208,7 +207,6 @@ export class NamespaceApplier {
       { directory: newDirectory, name: newName },
     );
     if (result < 0) this.#replica.refused(node, "link", -result);
-    this.#directoryTimes(op, resolved);
   }
 
   /** Makes the `place` a name of the node that is at `existing`. Returns 0 or `-errno`. */
@@ -253,7 +251,6 @@ export class NamespaceApplier {
       const result = this.#removeEntry(op, resolved, dir);
       if (result < 0) replica.refused(node, "remove", -result);
     }
-    this.#directoryTimes(op, resolved);
   }
 
   #removeEntry(op: OpView, resolved: ResolvedOp, dir: number): number {
@@ -297,7 +294,6 @@ export class NamespaceApplier {
         replica.refused(node, "rename", -result);
       }
     }
-    this.#directoryTimes(op, resolved);
   }
 
   /** False when one of the two open directories has been removed by somebody. */
@@ -357,7 +353,6 @@ export class NamespaceApplier {
       replica.refused(node, "exchange", -result);
       replica.refused(other, "exchange", -result);
     }
-    this.#directoryTimes(op, resolved);
   }
 
   #exchangeEntries(lsn: number, resolved: ResolvedOp, from: number, to: number): number {
@@ -402,16 +397,12 @@ export class NamespaceApplier {
     return 0;
   }
 
-  #directoryTimes(op: OpView, resolved: ResolvedOp): void {
-    if (resolved.timesOfDirectory) this.#directoryTime(op, resolved.directory);
-    if (resolved.timesOfNewDirectory) this.#directoryTime(op, resolved.newDirectory);
-  }
-
   /** The op's body has the time of its parent, and for a rename behind it that of the new parent. */
-  #directoryTime(op: OpView, directory: number): void {
-    const isFirst = op.kind !== OpKind.rename || this.#replica.tree.ino(directory) === op.parent;
-    const at = isFirst ? 0 : TIME_BYTES;
-    this.#replica.pending.set(directory, op.timeSec(at), op.timeNsec(at));
+  directoryTimes(op: OpView, { parent, newParent }: ResolvedOp): void {
+    const { tree, pending } = this.#replica;
+    if (parent !== 0 && tree.exists(parent)) pending.set(parent, op.timeSec(0), op.timeNsec(0));
+    if (newParent === 0 || !tree.exists(newParent)) return;
+    pending.set(newParent, op.timeSec(TIME_BYTES), op.timeNsec(TIME_BYTES));
   }
 }
 

@@ -94,7 +94,13 @@ export class NodeApplier {
     if (tree.type(node) === TYPE_UNKNOWN) tree.change(() => tree.setType(node, type));
     if (tree.type(node) !== type) return this.#isAnother(node, purpose);
     const body = readMirrorNode(op);
+    // What is compared is what the names lead to now, not what was once opened.
+    if (purpose !== Purpose.bring) this.#replica.reopen(node);
     if (purpose === Purpose.compare) return this.#compare(op, node, body);
+    tree.begin();
+    tree.setFlags(node, NodeFlag.bringing);
+    tree.clearFlags(node, NodeFlag.wantNode);
+    tree.commit();
     if (purpose === Purpose.repair) this.#compare(op, node, body);
     const made = this.#ensure(op, node, body);
     if (made === "is there" || made === "new") this.#attributes(op, node, body, made === "new");
@@ -103,14 +109,9 @@ export class NodeApplier {
 
   /** The number is another node's now. The directories that it was in are asked for again. */
   #isAnother(node: number, purpose: Purpose): boolean {
-    const tree = this.#tree;
     this.#differs(node, "type");
     if (purpose === Purpose.compare) return true;
-    tree.change(() => {
-      for (let link = tree.firstLink(node); link !== 0; link = tree.nextLink(link)) {
-        tree.setFlags(tree.directoryOf(link), NodeFlag.wantListing);
-      }
-    });
+    this.#wantListings(node);
     this.#removal.evict(node);
     return false;
   }
@@ -206,7 +207,7 @@ export class NodeApplier {
       const result = this.#namespace.makeLink(node, other, place);
       if (result < 0) replica.refused(node, "link", -result, true);
     }
-    tree.change(() => tree.clearFlags(node, NodeFlag.absent));
+    tree.change(() => tree.clearFlags(node, NodeFlag.absent | NodeFlag.wantNode));
     return "new";
   }
 
@@ -395,22 +396,31 @@ export class NodeApplier {
 
   #missing(op: OpView, node: number): boolean {
     const errno = op.length;
-    const isGone = errno === ENOENT || errno === ESTALE;
+    const isGone = errno === ENOENT || errno === ESTALE || errno === ENOTDIR;
     if (node === 0) return false;
     if (!isGone) {
       this.#events.unreadable(node, errno);
       return true;
     }
     // The stream has not told us: the name is stale.
-    const tree = this.#tree;
     if (purposeOf(op.extra) === Purpose.compare) {
       this.#differs(node, "extra");
       return true;
     }
-    const link = tree.firstLink(node);
-    if (link === 0) return true;
-    tree.change(() => tree.setFlags(tree.directoryOf(link), NodeFlag.wantListing));
+    this.#wantListings(node);
     return true;
+  }
+
+  /** Of the directories that the node has names in. */
+  #wantListings(node: number): void {
+    const tree = this.#tree;
+    const home = tree.privateDirectory(tree.mount(node));
+    tree.change(() => {
+      for (let link = tree.firstLink(node); link !== 0; link = tree.nextLink(link)) {
+        const directory = tree.directoryOf(link);
+        if (directory !== home) tree.setFlags(directory, NodeFlag.wantListing);
+      }
+    });
   }
 
   #differs(node: number, what: string): void {
@@ -420,4 +430,5 @@ export class NodeApplier {
 }
 
 const ENOENT = 2;
+const ENOTDIR = 20;
 const ESTALE = 116;

@@ -5,7 +5,7 @@
  * nothing that somebody put into the replica leads outside.
  */
 import type { NodeTree } from "../model/node-tree.ts";
-import { NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR, WANTED } from "../model/node-tree.ts";
+import { NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR, WANT_ALL } from "../model/node-tree.ts";
 import {
   close,
   cString,
@@ -41,7 +41,9 @@ const DIRECTORIES_MAX = 256;
 export const PROTECTING_FLAGS: number = FS_IMMUTABLE_FL | FS_APPEND_FL;
 
 export interface ReplicaEvents {
-  /** The replica's node was not as it should be; it is marked as wanted. */
+  /** The node is marked as wanted. */
+  wanted(node: number): void;
+  /** The replica's node was not as it should be. */
   diverged(node: number, action: string, errno: number): void;
   /** The replica's file system cannot hold this; the job goes on without it. */
   unsupported(node: number, action: string, errno: number): void;
@@ -322,9 +324,10 @@ export class Replica {
     if (!tree.exists(node)) return;
     const isRoot = node === tree.root(tree.mount(node));
     const isDirectory = tree.type(node) === TYPE_DIRECTORY;
-    const flags = isDirectory ? WANTED : NodeFlag.wantNode;
+    const flags = isDirectory ? WANT_ALL : NodeFlag.wantNode;
     tree.change(() => tree.setFlags(node, isThere || isRoot ? flags : flags | NodeFlag.absent));
     if (!isThere) this.#forget(node);
+    this.#events.wanted(node);
   }
 
   flush(): void {

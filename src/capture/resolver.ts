@@ -12,7 +12,7 @@
  * control asks the source for it.
  */
 import { assert } from "../base/assert.ts";
-import { type NodeTree, NodeFlag, TYPE_DIRECTORY, WANTED } from "../model/node-tree.ts";
+import { type NodeTree, NodeFlag, TYPE_DIRECTORY, WANT_ALL } from "../model/node-tree.ts";
 import { OpKind, type OpView, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../model/op.ts";
 import { Action, ResolvedOp } from "../model/resolved-op.ts";
 import type { Rules } from "../model/rules.ts";
@@ -52,6 +52,7 @@ export class Resolver {
     else if (kind >= OpKind.mirrorDirectory) resolved.action = Action.mirror;
     else if (kind >= OpKind.create && kind <= OpKind.forget && op.lsn > this.#tree.lsn) {
       this.#namespace(op);
+      this.#parents(op);
     }
     return resolved;
   }
@@ -83,6 +84,19 @@ export class Resolver {
     this.#resolved.action = Action.content;
     this.#resolved.node = node;
     if (op.kind === OpKind.copy) this.#resolved.other = this.#tree.find(op.mount, op.extra);
+  }
+
+  /** Also of an op on an entry that is excluded, or not known: the source's directory has changed. */
+  #parents(op: OpView): void {
+    if (op.kind > OpKind.rename) return;
+    this.#resolved.parent = this.#presentDirectory(op.mount, op.parent);
+    if (op.kind !== OpKind.rename) return;
+    this.#resolved.newParent = this.#presentDirectory(op.mount, op.newParent);
+  }
+
+  #presentDirectory(mount: number, ino: number): number {
+    const directory = this.#tree.find(mount, ino);
+    return directory !== 0 && this.#isPresent(directory) ? directory : 0;
   }
 
   #namespace(op: OpView): void {
@@ -132,9 +146,9 @@ export class Resolver {
     this.#begin();
     this.#dropLink(link);
     this.#place(directory, op.name);
-    this.#resolved.timesOfDirectory = this.#isPresent(directory);
-    this.#resolved.action = this.#resolved.timesOfDirectory ? Action.create : Action.none;
-    this.#resolved.node = this.#enter(op.mount, op.node, type, !this.#isPresent(directory));
+    const present = this.#isPresent(directory);
+    this.#resolved.action = present ? Action.create : Action.none;
+    this.#resolved.node = this.#enter(op.mount, op.node, type, !present);
     this.#tree.addLink(this.#resolved.node, directory, op.name);
   }
 
@@ -156,7 +170,7 @@ export class Resolver {
       tree.setDoneIn(node, this.pass);
       return node;
     }
-    const wanted = type === TYPE_DIRECTORY ? WANTED : NodeFlag.wantNode;
+    const wanted = type === TYPE_DIRECTORY ? WANT_ALL : NodeFlag.wantNode;
     const node = tree.addNode(mount, ino, type, NodeFlag.absent | wanted);
     this.#wanted.push(node);
     return node;
@@ -191,7 +205,6 @@ export class Resolver {
     this.#begin();
     this.#dropLink(link);
     this.#place(directory, op.name);
-    this.#resolved.timesOfDirectory = this.#isPresent(directory);
     if (node === 0) {
       this.#adopt(op, directory, op.name);
       return;
@@ -229,8 +242,6 @@ export class Resolver {
     this.#resolved.name = tree.nameOf(link);
     this.#resolved.newDirectory = directory;
     this.#resolved.newName = name;
-    this.#resolved.timesOfNewDirectory = this.#resolved.timesOfDirectory;
-    this.#resolved.timesOfDirectory = false;
     tree.removeLink(link);
   }
 
@@ -258,8 +269,7 @@ export class Resolver {
     const resolved = this.#resolved;
     resolved.node = node;
     resolved.isDirectory = isDirectory;
-    resolved.timesOfDirectory = this.#isPresent(directory);
-    const present = this.#isPresent(node) && resolved.timesOfDirectory;
+    const present = this.#isPresent(node) && this.#isPresent(directory);
     resolved.action = present ? Action.remove : Action.none;
     resolved.isLast = this.#dropLink(link);
   }
@@ -298,6 +308,12 @@ export class Resolver {
       return;
     }
     const replaced = to === 0 ? 0 : tree.nodeOf(to);
+    if (replaced !== 0 && tree.isBelow(tree.directoryOf(from), replaced)) {
+      // A directory cannot be replaced while it holds something, so the tree is not right here.
+      this.#emptyNode(replaced);
+        this.#rename(op);
+        return;
+    }
     if (replaced !== 0) this.#emptyNode(replaced);
     this.#begin();
     const resolved = this.#resolved;
@@ -307,15 +323,12 @@ export class Resolver {
     this.#place(tree.directoryOf(from), tree.nameOf(from));
     resolved.newDirectory = toDirectory;
     resolved.newName = op.name2;
-    resolved.timesOfDirectory =
-      this.#isPresent(resolved.directory) && resolved.directory !== tree.privateDirectory(op.mount);
-    resolved.timesOfNewDirectory = this.#isPresent(toDirectory);
     const replacedPresent = replaced !== 0 && this.#isPresent(replaced);
     this.#dropLink(to);
     tree.removeLink(from);
     tree.addLink(node, toDirectory, op.name2);
     if (this.#isPresent(node)) this.#moveOnReplica(node, toDirectory);
-    else if (replacedPresent && resolved.timesOfNewDirectory) this.#onlyReplaced();
+    else if (replacedPresent && this.#isPresent(toDirectory)) this.#onlyReplaced();
     if (resolved.isDirectory && this.#rules.dependOnPath) this.#rulesMoved(node);
   }
 
@@ -339,8 +352,6 @@ export class Resolver {
     resolved.action = Action.remove;
     resolved.directory = resolved.newDirectory;
     resolved.name = resolved.newName;
-    resolved.timesOfDirectory = resolved.timesOfNewDirectory;
-    resolved.timesOfNewDirectory = false;
   }
 
   /** Only a tree that a resync has not put right yet can say that a directory would get below itself. */
@@ -351,7 +362,7 @@ export class Resolver {
 
   #wantBoth(node: number): void {
     const isDirectory = this.#tree.type(node) === TYPE_DIRECTORY;
-    this.#tree.setFlags(node, isDirectory ? WANTED : NodeFlag.wantNode);
+    this.#tree.setFlags(node, isDirectory ? WANT_ALL : NodeFlag.wantNode);
     this.#wanted.push(node);
   }
 
@@ -359,7 +370,6 @@ export class Resolver {
   #moveIn(op: OpView, node: number, fromDirectory: number, toDirectory: number): void {
     const tree = this.#tree;
     const stale = fromDirectory === 0 ? 0 : tree.lookup(fromDirectory, op.name);
-    if (stale !== 0) this.#emptyNode(tree.nodeOf(stale));
     const to = tree.lookup(toDirectory, op.name2);
     if (to !== 0 && tree.nodeOf(to) === node) return;
     if (to !== 0) this.#emptyNode(tree.nodeOf(to));
@@ -367,11 +377,10 @@ export class Resolver {
     if (stale !== 0) this.#wantIfKnown(fromDirectory);
     this.#place(toDirectory, op.name2);
     const resolved = this.#resolved;
-    resolved.timesOfDirectory = this.#isPresent(toDirectory);
     if (to !== 0) {
       const replaced = tree.nodeOf(to);
       resolved.isDirectory = tree.type(replaced) === TYPE_DIRECTORY;
-      const present = this.#isPresent(replaced) && resolved.timesOfDirectory;
+      const present = this.#isPresent(replaced) && this.#isPresent(toDirectory);
       resolved.action = present ? Action.remove : Action.none;
       resolved.node = replaced;
       resolved.isLast = this.#dropLink(to);
@@ -407,7 +416,8 @@ export class Resolver {
     if (node === other) return;
     const exact =
       node !== 0 && other !== 0 && tree.ino(node) === op.node && tree.ino(other) === op.extra;
-    if (!exact || this.#borderBetween(op, node, other)) {
+    const loops = exact && (tree.isBelow(newDirectory, node) || tree.isBelow(directory, other));
+    if (!exact || loops || this.#borderBetween(op, node, other)) {
       this.#relist(directory, newDirectory);
       return;
     }
@@ -418,8 +428,6 @@ export class Resolver {
     this.#place(directory, op.name);
     resolved.newDirectory = newDirectory;
     resolved.newName = op.name2;
-    resolved.timesOfDirectory = this.#isPresent(directory);
-    resolved.timesOfNewDirectory = this.#isPresent(newDirectory);
     tree.removeLink(from);
     tree.removeLink(to);
     tree.addLink(node, newDirectory, op.name2);
@@ -439,14 +447,12 @@ export class Resolver {
     else if (this.#isPresent(node)) resolved.action = Action.rename;
     else if (this.#isPresent(other)) {
       resolved.action = Action.rename;
-      const { directory, name, timesOfDirectory } = resolved;
+      const { directory, name } = resolved;
       resolved.node = other;
       resolved.directory = resolved.newDirectory;
       resolved.name = resolved.newName;
       resolved.newDirectory = directory;
       resolved.newName = name;
-      resolved.timesOfDirectory = resolved.timesOfNewDirectory;
-      resolved.timesOfNewDirectory = timesOfDirectory;
     }
     if (resolved.action === Action.rename) resolved.other = 0;
   }
@@ -483,7 +489,6 @@ export class Resolver {
     const node = tree.find(op.mount, op.node);
     const link = node === 0 ? 0 : this.#privateLink(node);
     if (link !== 0) this.#removePlace(link, tree.directoryOf(link), tree.nameOf(link));
-    this.#resolved.timesOfDirectory = false;
   }
 
   /** A directory was moved and the rules look at whole paths: everything below is judged anew. */

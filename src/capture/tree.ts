@@ -6,7 +6,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { TWO_32, U53_MAX } from "../base/bytes.ts";
-import { type NodeTree, PASSES, TYPE_DIRECTORY, WANTED } from "../model/node-tree.ts";
+import { type NodeTree, PASSES, TYPE_DIRECTORY, WANT_ALL, WANTED } from "../model/node-tree.ts";
 import { NameHeap } from "./name-heap.ts";
 import { TreeError, TreeFullError } from "./tree-error.ts";
 import { LINK_WORDS, LinkAt, NODE_WORDS, NodeAt, TreeAt, type TreeOptions } from "./tree-layout.ts";
@@ -53,7 +53,7 @@ export class Tree implements NodeTree {
     const tree = new Tree(memory);
     for (const { mount, ino } of roots) {
       tree.begin();
-      tree.addNode(mount, ino, TYPE_DIRECTORY, WANTED);
+      tree.addNode(mount, ino, TYPE_DIRECTORY, WANT_ALL);
       tree.addNode(mount, PRIVATE_INO, TYPE_DIRECTORY, 0);
       tree.commit();
     }
@@ -338,6 +338,8 @@ export class Tree implements NodeTree {
 
   addLink(node: number, directory: number, name: Uint8Array): number {
     assert(name.length > 0 && name.length < 256, "Tree: a name has 1 to 255 bytes");
+    const isLoop = this.firstChild(node) !== 0 && this.isBelow(directory, node);
+    assert(!isLoop, "Tree: a directory cannot be below itself");
     const memory = this.#memory;
     const u32 = this.#u32;
     const link = this.#takeLink();

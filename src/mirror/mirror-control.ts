@@ -9,7 +9,15 @@
  * Pure: reads the tree, keeps no time, sends nothing. The runner performs the effects in order.
  */
 import { commandNumber, Purpose, purposeOf } from "../model/mirror-command.ts";
-import { NodeFlag, type NodeTree, PASSES, TYPE_DIRECTORY, WANTED } from "../model/node-tree.ts";
+import {
+  LISTING_WANTED,
+  NODE_WANTED,
+  NodeFlag,
+  type NodeTree,
+  PASSES,
+  TYPE_DIRECTORY,
+  WANTED,
+} from "../model/node-tree.ts";
 import { TYPE_REGULAR } from "../model/node-tree.ts";
 import { PassKind, type PassState, Phase } from "./pass-state.ts";
 import { RangeLedger } from "./range-ledger.ts";
@@ -41,6 +49,8 @@ export type MirrorEffect =
   | { readonly effect: "ask"; readonly ask: Ask }
   /** Mark the node as done in the pass; `isRight`: it is no longer wanted. */
   | { readonly effect: "done"; readonly node: number; readonly isRight: boolean }
+  /** The pass goes on without the node and its listing. */
+  | { readonly effect: "skip"; readonly node: number }
   /** Remove what waited for its place and has none. */
   | { readonly effect: "purge" }
   /** Questions under way are void: the queue to the engine is to be emptied. */
@@ -164,7 +174,7 @@ export class MirrorControl {
     const isMine = ask !== undefined && (answer.node === 0 || ask.node === answer.node);
     if (ask !== undefined) this.#settle(ask);
     if (answer.node === 0) return [];
-    if (answer.isListing) return this.#listed(answer, nowMs);
+    if (answer.isListing || ask?.kind === AskKind.directory) return this.#listed(answer, nowMs);
     switch (purposeOf(answer.command)) {
       case Purpose.bring:
         return this.#ended(answer.node, answer.isWhole, nowMs);
@@ -191,7 +201,8 @@ export class MirrorControl {
 
   #listed(answer: AnswerEvent, nowMs: number): MirrorEffect[] {
     if (purposeOf(answer.command) !== Purpose.compare) this.#purgeDue = true;
-    return answer.isWhole ? [] : this.#failed(answer.node, nowMs);
+    const isWhole = answer.isListing && answer.isWhole;
+    return isWhole ? [] : this.#failed(answer.node, nowMs);
   }
 
   #ended(node: number, isWhole: boolean, nowMs: number): MirrorEffect[] {
@@ -209,7 +220,7 @@ export class MirrorControl {
     if (this.#held.size >= HELD_MAX) this.#held.clear();
     this.#held.set(node, { untilMs: nowMs + waitMs, tries });
     const givesUp = this.isPassActive && tries >= TRIES_MAX;
-    return givesUp ? [{ effect: "done", node, isRight: false }] : [];
+    return givesUp ? [{ effect: "skip", node }] : [];
   }
 
   /** Asks for as much as the window allows, and moves the pass on. To be called again and again. */
@@ -282,7 +293,7 @@ export class MirrorControl {
   #needsListing(node: number): boolean {
     const tree = this.#tree;
     if (tree.type(node) !== TYPE_DIRECTORY || tree.ino(node) === 0) return false;
-    if (tree.has(node, NodeFlag.wantListing)) return !this.#isWaiting(node);
+    if (tree.has(node, LISTING_WANTED)) return !this.#isWaiting(node);
     return (
       this.isPassActive && tree.listedIn(node) !== this.#state.number && !this.#isWaiting(node)
     );
@@ -294,7 +305,7 @@ export class MirrorControl {
     const { phase, number } = this.#state;
     const isDue = phase === Phase.contents && tree.doneIn(node) !== number;
     // While directories are listed, names still change: nodes wait, so that totals are known first.
-    const isWanted = tree.has(node, NodeFlag.wantNode) && phase !== Phase.listing;
+    const isWanted = tree.has(node, NODE_WANTED) && phase !== Phase.listing;
     return (isDue || isWanted) && !this.#isWaiting(node);
   }
 
@@ -342,7 +353,7 @@ export class MirrorControl {
     if (this.#cursor >= tree.nodeHigh) this.#sweepEnded(effects, nowMs);
   }
 
-  /** Nothing is wanted: what waited for a place after single listings has none. */
+  /** No directory is wanted: what waited for a place after single listings has none. */
   #rest(effects: MirrorEffect[]): void {
     if (!this.#purgeDue || this.#outstanding.size > 0) return;
     this.#purgeDue = false;
@@ -362,6 +373,7 @@ export class MirrorControl {
       return;
     }
     if (!this.isPassActive) {
+      this.#rest(effects);
       // What is wanted waits for something: look again, but not all the time.
       this.#sweepNotBeforeMs = nowMs + RETRY_MS_MIN;
       return;

@@ -20,9 +20,18 @@ export const NodeFlag = {
   wantListing: 0x40,
   /** Has security.capability, which a write removes. */
   capability: 0x80,
+  /** An answer about the node has begun and not ended. What makes it wanted from here on, is wanted after it. */
+  bringing: 0x100,
+  /** A listing of the directory has begun and not ended. */
+  listing: 0x200,
 } as const;
 
-export const WANTED: number = NodeFlag.wantNode | NodeFlag.wantListing;
+export const NODE_WANTED: number = NodeFlag.wantNode | NodeFlag.bringing;
+export const LISTING_WANTED: number = NodeFlag.wantListing | NodeFlag.listing;
+/** Any of these: the replica's node is not known to be right. */
+export const WANTED: number = NODE_WANTED | LISTING_WANTED;
+/** What a directory is marked with that is not known to be right. */
+export const WANT_ALL: number = NodeFlag.wantNode | NodeFlag.wantListing;
 
 /** Types as they stand in `st_mode >> 12`. */
 export const TYPE_UNKNOWN = 0;

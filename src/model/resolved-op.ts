@@ -37,9 +37,9 @@ export class ResolvedOp {
   /** The node has no other name: when this one goes, so does the node. */
   isLast = false;
   isDirectory = false;
-  /** Whether the op's times of the parent directories are to be applied. */
-  timesOfDirectory = false;
-  timesOfNewDirectory = false;
+  /** The op's parents on the replica, 0 where there is none: their times change whatever becomes of the entry. */
+  parent = 0;
+  newParent = 0;
 
   clear(): void {
     this.action = Action.none;
@@ -51,7 +51,7 @@ export class ResolvedOp {
     this.newName = NO_NAME;
     this.isLast = false;
     this.isDirectory = false;
-    this.timesOfDirectory = false;
-    this.timesOfNewDirectory = false;
+    this.parent = 0;
+    this.newParent = 0;
   }
 }

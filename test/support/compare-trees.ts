@@ -1,4 +1,5 @@
 /** The judge of the tests: everything in which two trees of files differ, in words. */
+import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { AT_FDCWD, close, cString, O_NOFOLLOW, O_PATH, openat } from "../../src/platform/libc.ts";
 import { xattrNames, xattrValue } from "../../src/platform/replica-files.ts";
@@ -65,9 +66,7 @@ function describe(path: string) {
   if (!isDirectory) facts.links = String(status.nlink);
   if (status.isFile()) {
     facts.size = String(status.size);
-    facts.content = readFileSync(path)
-      .toString("base64url")
-      .slice(0, 1 << 22);
+    facts.content = createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 12);
   }
   if (status.isSymbolicLink()) facts.target = readlinkSync(path);
   return { facts, isDirectory, identity: String(status.ino) };

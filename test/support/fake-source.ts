@@ -174,7 +174,8 @@ export class FakeSource {
     this.#created(path, target);
   }
   mknod(path: string, mode: number, device = 0): void {
-    mknodat(AT_FDCWD, cString(this.#at(path)), mode, device);
+    const result = mknodat(AT_FDCWD, cString(this.#at(path)), mode, device);
+    if (result < 0) throw new Error(`ERRNO mknod: ${result}`);
     this.#created(path);
   }
 
@@ -342,7 +343,10 @@ export class FakeSource {
       this.#missing(command);
       return;
     }
-    if (command.kind === CommandKind.directory) this.#list(command, path);
+    if (command.kind === CommandKind.directory) {
+      if (status.isDirectory()) this.#list(command, path);
+      else this.#missing(command, 20);
+    } else if (command.kind === CommandKind.range && !status.isFile()) this.#missing(command);
     else if (command.kind === CommandKind.range) this.#blocks(command, path);
     else {
       const hasBlocks = status.isFile() && status.size > 0;
@@ -363,11 +367,11 @@ export class FakeSource {
     return op;
   }
 
-  #missing(command: Command): void {
+  #missing(command: Command, errno = 2): void {
     const op = this.#reserve(this.#mirror, OP_HEADER_BYTES);
     op.start(OpKind.mirrorMissing, 0, command.node);
     op.extra = command.number;
-    op.length = 2;
+    op.length = errno;
     op.flags = OP_FLAG_LAST;
     this.#mirror.publish(op.size);
   }
