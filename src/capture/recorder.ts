@@ -31,6 +31,16 @@ export const Past = {
   recorded: 2,
 } as const;
 
+export interface RecorderOptions {
+  readonly ring: Ring;
+  readonly arena: number;
+  readonly mount: number;
+  /** The ring's. */
+  readonly memory: NativeMemory;
+  /** A buffer of OP_BYTES_MAX for requests that find no room in the arena. */
+  readonly spare: NativeMemory;
+}
+
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
 export class Recorder {
@@ -43,12 +53,14 @@ export class Recorder {
   /** Small records are made here, since the request that they are made from may lie where they will go. */
   readonly op: OpView = new OpView(new ArrayBuffer(SMALL_OP_BYTES));
   #doubt: Doubt | undefined;
+  /** Bytes of the place that the intent names, until a record stands there. */
+  #reserved = 0;
 
-  /** `memory`: the ring's; `spare`: a buffer of OP_BYTES_MAX for requests that find no room in the arena. */
-  constructor(ring: Ring, arena: number, memory: NativeMemory, spare: NativeMemory) {
+  constructor(options: RecorderOptions) {
+    const { ring, arena, mount, memory, spare } = options;
     this.ring = ring;
     this.#writer = new RingWriter(ring, arena);
-    this.#intents = new Intents(ring, arena);
+    this.#intents = new Intents(ring, arena, mount);
     this.#memory = memory;
     this.#spare = spare;
     this.#space = { memory: spare, base: 0, room: OP_BYTES_MAX };
@@ -56,8 +68,9 @@ export class Recorder {
 
   /** Where to receive the next request: in the arena when it has room, so that a write's data never moves again. */
   requestSpace(): RequestSpace {
-    const at =
-      this.ring.recording === RecordingState.on ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
+    const isOn = this.ring.recording === RecordingState.on;
+    const at = isOn ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
+    this.#reserved = 0;
     const space = this.#space;
     space.memory = at === NO_ROOM ? this.#spare : this.#memory;
     space.base = at === NO_ROOM ? 0 : at;
@@ -80,7 +93,7 @@ export class Recorder {
 
   /** The request in doubt has been dealt with. */
   finish(): void {
-    if (this.#doubt !== undefined) this.#intents.settle(this.#doubt);
+    if (this.#doubt !== undefined && !this.#doubt.recorded) this.#intents.settle(this.#doubt);
     this.#doubt = undefined;
   }
 
@@ -90,8 +103,11 @@ export class Recorder {
    */
   begin(request: Request, bytes: number, a = 0, b = 0, c = 0): boolean {
     const records = this.ring.recording === RecordingState.on && this.#findRoom(bytes);
+    const unique = uniqueOf(request);
+    // What is recorded will not be done again: the doubt says all, also to the next engine.
+    if (this.#doubt?.recorded === true && this.#doubt.unique === unique) return records;
     const start = records ? this.#writer.start : NOT_RECORDED;
-    this.#intents.begin(uniqueOf(request), request.opcode, start, a, b, c);
+    this.#intents.begin(unique, request.opcode, start, a, b, c);
     return records;
   }
 
@@ -120,7 +136,10 @@ export class Recorder {
   }
 
   #hasRoom(bytes: number): boolean {
-    return this.ring.hasIndexRoom() && this.#writer.reserve(bytes) !== NO_ROOM;
+    this.#reserved = 0;
+    if (!this.ring.hasIndexRoom() || this.#writer.reserve(bytes) === NO_ROOM) return false;
+    this.#reserved = bytes;
+    return true;
   }
 
   #declareGap(): void {
@@ -144,13 +163,16 @@ export class Recorder {
   /** Publishes the small record in hand. */
   commit(): number {
     const { size } = this.op;
-    if (!this.#hasRoom(size)) {
+    // The first record goes to the very place that the intent names: whether one stands there tells
+    // the next engine that the change was recorded. Reserving again could find another place.
+    if (size > this.#reserved && !this.#hasRoom(size)) {
       // A follow-up record (an inherited ACL) that found the arena just filled.
       this.#declareGap();
       return 0;
     }
     const at = this.#writer.at;
     this.#memory.bytes.set(this.op.bytes.subarray(0, size), at);
+    this.#reserved = 0;
     return this.#writer.publish(size);
   }
 
@@ -169,6 +191,7 @@ export class Recorder {
 
   /** Publishes the record of {@link placeData}. */
   publishPlaced(size: number): number {
+    this.#reserved = 0;
     return this.#writer.publish(size);
   }
 }

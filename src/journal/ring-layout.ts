@@ -24,9 +24,9 @@ export const HeaderAt = {
   arenas: 8,
   indexSlots: 12,
   arenaBytes: 16,
-  /** i64: last LSN that was taken. */
+  /** i32: low half of the last LSN that was taken (see Ring.head). */
   head: 64,
-  /** i64: last LSN that the reader is done with. */
+  /** f64: last LSN that the reader is done with. */
   applied: 128,
   /** i32: 1 while the reader sleeps on `doorbell`. */
   readerWaiting: 192,
@@ -46,8 +46,6 @@ export const HeaderAt = {
   readerPid: 276,
   /** i32: futex word of the engine's mirror thread. */
   commandBell: 280,
-  /** i64: bytes of all records so far. */
-  bytesRecorded: 320,
 } as const;
 
 /** What the engine does with ops. */

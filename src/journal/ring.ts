@@ -33,7 +33,6 @@ export class Ring {
   readonly memory: SharedMemory;
   readonly layout: RingLayout;
   readonly i32: Int32Array;
-  readonly #i64: BigInt64Array;
   readonly #f64: Float64Array;
   readonly #doorbell: Uint8Array;
 
@@ -41,7 +40,6 @@ export class Ring {
     this.memory = memory;
     this.layout = layout;
     this.i32 = new Int32Array(memory.buffer);
-    this.#i64 = new BigInt64Array(memory.buffer);
     this.#f64 = new Float64Array(memory.buffer);
     this.#doorbell = memory.bytes.subarray(HeaderAt.doorbell, HeaderAt.doorbell + 4);
   }
@@ -78,16 +76,29 @@ export class Ring {
 
   /** Last LSN taken. Every op that an application was answered for has an LSN at or below it. */
   get head(): number {
-    return Number(Atomics.load(this.#i64, HeaderAt.head / 8));
+    return this.#whole(Atomics.load(this.i32, HeaderAt.head / 4));
   }
 
   /** Last LSN that the reader is done with. */
   get applied(): number {
-    return Number(Atomics.load(this.#i64, HeaderAt.applied / 8));
+    return this.#f64[HeaderAt.applied / 8] as number;
+  }
+
+  /**
+   * The LSN whose low 32 bits are `low`. Only these are counted atomically (a 64-bit atomic would cost an allocation
+   * per op); the rest follows from the reader's position, which is never as much as an index's length behind.
+   */
+  #whole(low: number): number {
+    const { applied } = this;
+    return applied + ((low - applied) | 0);
   }
 
   get bytesRecorded(): number {
-    return Number(Atomics.load(this.#i64, HeaderAt.bytesRecorded / 8));
+    let sum = 0;
+    for (let arena = 0; arena < this.layout.arenas; arena++) {
+      sum += this.#f64[this.#arenaLine(arena) + 2] as number;
+    }
+    return sum;
   }
 
   get recording(): number {
@@ -150,14 +161,15 @@ export class Ring {
    * whole, room in the index checked. Returns the LSN.
    */
   publish(arena: number, start: number, size: number): number {
-    const lsn = Number(Atomics.add(this.#i64, HeaderAt.head / 8, 1n)) + 1;
+    const lsn = this.#whole((Atomics.add(this.i32, HeaderAt.head / 4, 1) + 1) | 0);
     const at = this.physical(arena, start);
     const low = lsn | 0;
     this.i32[(at + 8) / 4] = low;
     this.i32[(at + 12) / 4] = Math.floor(lsn / 4294967296);
     this.#fillSlot(lsn, arena, start, size);
     this.setArenaHead(arena, start + ((size + 7) & ~7));
-    Atomics.add(this.#i64, HeaderAt.bytesRecorded / 8, BigInt(size));
+    const countAt = this.#arenaLine(arena) + 2;
+    this.#f64[countAt] = (this.#f64[countAt] as number) + size;
     if (Atomics.load(this.i32, HeaderAt.readerWaiting / 4) === 1) this.wakeReader();
     return lsn;
   }
@@ -192,7 +204,7 @@ export class Ring {
   /** The reader is done with everything up to `lsn`; gives the memory back to the writers. */
   release(lsn: number, arena: number, end: number): void {
     if (arena >= 0) this.setArenaTail(arena, end);
-    Atomics.store(this.#i64, HeaderAt.applied / 8, BigInt(lsn));
+    this.#f64[HeaderAt.applied / 8] = lsn;
   }
 
   /**
@@ -250,6 +262,7 @@ export class RingWriter {
   readonly op: OpView;
   #head: number;
   #start = 0;
+  #reserved = 0;
 
   constructor(ring: Ring, arena: number) {
     this.ring = ring;
@@ -270,8 +283,10 @@ export class RingWriter {
       else if (inCircle + bytes > arenaBytes) this.#head += arenaBytes - inCircle;
     }
     const start = this.#head;
+    this.#reserved = 0;
     if (start + bytes - this.ring.arenaTail(this.arena) > arenaBytes) return NO_ROOM;
     this.#start = start;
+    this.#reserved = bytes;
     return this.ring.physical(this.arena, start);
   }
 
@@ -294,9 +309,15 @@ export class RingWriter {
     this.ring.setArenaTail(this.arena, this.#head);
   }
 
+  /** As {@link reserve}, but stays with the place in hand when that suffices: what lies there need not move. */
+  keepOrReserve(bytes: number): boolean {
+    return bytes <= this.#reserved || this.reserve(bytes) !== NO_ROOM;
+  }
+
   /** Publishes the record of `size` bytes at the reserved place; returns its LSN. */
   publish(size: number): number {
     const start = this.#start;
+    this.#reserved = 0;
     this.#head = start + ((size + 7) & ~7);
     return this.ring.publish(this.arena, start, size);
   }
