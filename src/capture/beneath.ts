@@ -32,10 +32,12 @@ export interface NodeUse {
   index: number;
   /** False for an O_PATH descriptor, on which reads, writes and f*xattr do not work. */
   real: boolean;
+  /** Open with O_APPEND: a write lands at the end, wherever it was meant for. */
+  appends: boolean;
 }
 
 export function newNodeUse(): NodeUse {
-  return { fd: -1, cache: undefined, index: -1, real: false };
+  return { fd: -1, cache: undefined, index: -1, real: false, appends: false };
 }
 
 export interface BeneathOptions {
@@ -160,7 +162,9 @@ export class Beneath {
   #useAppendOnly(ino: number, use: NodeUse, refusal: number): number {
     const O_APPEND = 0o2000;
     const fd = this.open(ino, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
-    return this.#useUncached(fd < 0 ? refusal : fd, use);
+    const result = this.#useUncached(fd < 0 ? refusal : fd, use);
+    use.appends = result === 0;
+    return result;
   }
 
   #useUncached(fd: number, use: NodeUse): number {
@@ -169,6 +173,7 @@ export class Beneath {
     use.cache = undefined;
     use.index = -1;
     use.real = true;
+    use.appends = false;
     return 0;
   }
 
@@ -177,6 +182,7 @@ export class Beneath {
     use.cache = this.#places;
     use.index = -1;
     use.real = true;
+    use.appends = false;
     return 0;
   }
 
@@ -187,6 +193,7 @@ export class Beneath {
     use.cache = cache;
     use.index = index;
     use.real = real;
+    use.appends = false;
     return true;
   }
 
@@ -196,6 +203,7 @@ export class Beneath {
     use.cache = index < 0 ? undefined : cache;
     use.index = index;
     use.real = real;
+    use.appends = false;
     return 0;
   }
 

@@ -39,7 +39,9 @@ class Engine {
   serve(order: EngineOrder): void {
     const ring = Ring.open(`${this.#config.shmDir}/ring`);
     const holes = ring.voidHoles();
-    new Intents(ring, 0).collectDoubts();
+    const intents = new Intents(ring, 0, 0);
+    if (order.adopted) intents.collectDoubts();
+    else intents.forgetAll();
     ring.addWord(HeaderAt.engineGeneration, 1);
     ring.setWord(HeaderAt.enginePid, process.pid);
     for (const mount of this.#config.mounts) {

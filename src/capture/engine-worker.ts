@@ -5,12 +5,11 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Opcode } from "../fuse/abi.ts";
 import { deviceChannel } from "../fuse/device-channel.ts";
-import { answerInit, MAX_WRITE_BYTES } from "../fuse/init.ts";
+import { MAX_WRITE_BYTES } from "../fuse/init.ts";
 import { Reply } from "../fuse/message.ts";
-import { type Handler, type Handlers, Session } from "../fuse/session.ts";
+import { Session } from "../fuse/session.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
-import { EPROTO } from "../platform/libc.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
 import { keepCompiled } from "../platform/processes.ts";
 import {
@@ -20,43 +19,14 @@ import {
   type WorkerData,
   type WorkerMessage,
 } from "./engine-shared.ts";
-import { attributeHandlers } from "./handlers/attributes.ts";
-import { createHandlers } from "./handlers/create.ts";
-import { dataHandlers } from "./handlers/data.ts";
-import { directoryHandlers } from "./handlers/directory.ts";
-import { ioctlHandlers } from "./handlers/ioctl.ts";
-import { lookupHandlers } from "./handlers/lookup.ts";
-import { removeHandlers } from "./handlers/remove.ts";
-import { xattrHandlers } from "./handlers/xattr.ts";
+import { handlersOf } from "./handler-table.ts";
 import { Recorder } from "./recorder.ts";
-import type { WorkerContext } from "./worker-context.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
 const REPLY_BYTES = MAX_WRITE_BYTES + 4096;
 
 function report(message: WorkerMessage): void {
   parentPort?.postMessage(message);
-}
-
-function handlersOf(context: WorkerContext): Handlers {
-  const init: Handler = (request, reply) => {
-    const agreed = answerInit(request, reply);
-    if (agreed === undefined) return -EPROTO;
-    context.beneath.nodes.canHold = agreed.passthrough;
-    return 0;
-  };
-  return new Map<number, Handler>([
-    [Opcode.init, init],
-    [Opcode.destroy, () => 0],
-    ...lookupHandlers(context),
-    ...attributeHandlers(context),
-    ...createHandlers(context),
-    ...removeHandlers(context),
-    ...dataHandlers(context),
-    ...xattrHandlers(context),
-    ...directoryHandlers(context),
-    ...ioctlHandlers(context),
-  ]);
 }
 
 /** Serves alone until a request comes that is not a repetition: the kernel puts repetitions first. */
@@ -71,8 +41,13 @@ function catchUp(session: Session, gate: Int32Array): number {
 
 function newSession(data: WorkerData): Session {
   const ring = Ring.open(`${data.shmDir}/ring`);
-  const spare = allocateNative(OP_BYTES_MAX);
-  const recorder = new Recorder(ring, data.arena, nativeOf(ring.memory), spare);
+  const recorder = new Recorder({
+    ring,
+    arena: data.arena,
+    mount: data.mount.index,
+    memory: nativeOf(ring.memory),
+    spare: allocateNative(OP_BYTES_MAX),
+  });
   const context = setUpWorker(data, recorder);
   return new Session({
     channel: deviceChannel(data.mount.fuseFd),
@@ -82,6 +57,7 @@ function newSession(data: WorkerData): Session {
     onBug: (error, opcode) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       report({ kind: "bug", message: `opcode ${opcode}: ${text}` });
+      context.recover();
     },
   });
 }

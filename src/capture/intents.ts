@@ -17,6 +17,9 @@ const OPCODE = 1;
 const START = 2;
 const WITNESS = 3;
 const RECORDED = 6;
+const MOUNT = 7;
+/** All 64-bit words of a line that mean something. */
+const WORDS = 8;
 /** 32-bit word of a line: 1 when the line is whole. */
 const VALID_I32 = 30;
 
@@ -40,11 +43,14 @@ export class Intents {
   readonly #i32: Int32Array;
   readonly #ring: Ring;
   readonly #arenas: number;
+  /** Each mount is a connection of its own, with its own count of requests. */
+  readonly #mount: number;
   /** First 64-bit word of the own line. */
   readonly #own: number;
 
-  constructor(ring: Ring, arena: number) {
+  constructor(ring: Ring, arena: number, mount: number) {
     this.#ring = ring;
+    this.#mount = mount;
     this.#arenas = ring.layout.arenas;
     this.#f64 = new Float64Array(ring.memory.buffer);
     this.#i32 = ring.i32;
@@ -61,6 +67,7 @@ export class Intents {
     this.#f64[at + WITNESS] = a;
     this.#f64[at + WITNESS + 1] = b;
     this.#f64[at + WITNESS + 2] = c;
+    this.#f64[at + MOUNT] = this.#mount;
     Atomics.store(this.#i32, at * 2 + VALID_I32, 1);
   }
 
@@ -89,18 +96,50 @@ export class Intents {
   }
 
   #moveToDoubt(from: number, recorded: boolean): void {
-    const lines = this.#arenas * INTENT_LINES_PER_ARENA;
-    let to = -1;
-    for (let index = this.#arenas; index < lines && to < 0; index++) {
-      if (!this.#isValid(index)) to = this.#line(index);
-    }
-    if (to < 0) to = this.#oldestDoubt();
+    const to = this.#placeForDoubt(from);
     Atomics.store(this.#i32, to * 2 + VALID_I32, 0);
-    for (let word = 0; word < RECORDED; word++) {
+    for (let word = 0; word < WORDS; word++) {
       this.#f64[to + word] = this.#f64[from + word] as number;
     }
     this.#f64[to + RECORDED] = recorded ? 1 : 0;
     Atomics.store(this.#i32, to * 2 + VALID_I32, 1);
+  }
+
+  /**
+   * That of an older doubt about the same request, which two engines in a row began; else a free
+   * line, else the oldest.
+   */
+  #placeForDoubt(from: number): number {
+    const unique = this.#f64[from + UNIQUE] as number;
+    const older = this.#find(unique, this.#f64[from + MOUNT] as number);
+    if (older >= 0) return this.#line(older);
+    const lines = this.#arenas * INTENT_LINES_PER_ARENA;
+    for (let index = this.#arenas; index < lines; index++) {
+      if (!this.#isValid(index)) return this.#line(index);
+    }
+    return this.#oldestDoubt();
+  }
+
+  /** Index of the doubt about a request, or -1. */
+  #find(unique: number, mount: number): number {
+    const lines = this.#arenas * INTENT_LINES_PER_ARENA;
+    for (let index = this.#arenas; index < lines; index++) {
+      const line = this.#line(index);
+      const isIt = this.#f64[line + UNIQUE] === unique && this.#f64[line + MOUNT] === mount;
+      if (isIt && this.#isValid(index)) return index;
+    }
+    return -1;
+  }
+
+  /**
+   * For the first engine of new connections: the kernel counts their requests from the start again,
+   * and what is noted of earlier connections must not be taken for them.
+   */
+  forgetAll(): void {
+    const lines = this.#arenas * INTENT_LINES_PER_ARENA;
+    for (let index = 0; index < lines; index++) {
+      Atomics.store(this.#i32, this.#line(index) * 2 + VALID_I32, 0);
+    }
   }
 
   /** The kernel counts requests up, so the smallest unique is the oldest. */
@@ -117,28 +156,25 @@ export class Intents {
 
   /** The doubt about a request that came again, or undefined: it was never begun. */
   doubt(unique: number): Doubt | undefined {
-    const lines = this.#arenas * INTENT_LINES_PER_ARENA;
-    for (let index = this.#arenas; index < lines; index++) {
-      const line = this.#line(index);
-      if (!this.#isValid(index) || this.#f64[line + UNIQUE] !== unique) continue;
-      return {
-        unique,
-        opcode: this.#f64[line + OPCODE] as number,
-        recorded: this.#f64[line + RECORDED] === 1,
-        witness: [
-          this.#f64[line + WITNESS] as number,
-          this.#f64[line + WITNESS + 1] as number,
-          this.#f64[line + WITNESS + 2] as number,
-        ],
-        line: index,
-      };
-    }
-    return undefined;
+    const index = this.#find(unique, this.#mount);
+    if (index < 0) return undefined;
+    const line = this.#line(index);
+    return {
+      unique,
+      opcode: this.#f64[line + OPCODE] as number,
+      recorded: this.#f64[line + RECORDED] === 1,
+      witness: [
+        this.#f64[line + WITNESS] as number,
+        this.#f64[line + WITNESS + 1] as number,
+        this.#f64[line + WITNESS + 2] as number,
+      ],
+      line: index,
+    };
   }
 
   /**
-   * The request in doubt is about to be done anew, which begins with a line of its own: until that stands, the doubt
-   * must. Called after the reply was made.
+   * The request in doubt was begun anew, and the line of its own that this wrote stands in for the
+   * doubt. Not for one that was recorded: it has no such line, and may come a third time.
    */
   settle(doubt: Doubt): void {
     Atomics.store(this.#i32, this.#line(doubt.line) * 2 + VALID_I32, 0);

@@ -16,7 +16,7 @@ const STRIPES = 4096;
 
 export class LockTable {
   readonly #words: Int32Array;
-  /** Stripes of the multi-lock in hand, ascending. */
+  /** Stripes of the locks in hand, ascending. */
   readonly #held: number[] = [];
 
   /** `shared`: memory of {@link LockTable.allocate}, the same for all threads. */
@@ -33,17 +33,20 @@ export class LockTable {
     return (mixed >>> 16) & (STRIPES - 1);
   }
 
+  /** One lock, or one {@link lockAll}, at a time per instance. */
   lock(ino: number): void {
-    this.#take(this.#stripe(ino));
+    const stripe = this.#stripe(ino);
+    this.#take(stripe);
+    this.#held.push(stripe);
   }
 
-  unlock(ino: number): void {
-    this.#give(this.#stripe(ino));
+  unlock(_ino: number): void {
+    this.unlockAll();
   }
 
   /**
    * Takes the locks of several inodes at once, in the order of their stripes, so that two threads that want the
-   * same ones cannot wait for each other. 0 stands for none. One such set at a time per instance.
+   * same ones cannot wait for each other. 0 stands for none.
    */
   lockAll(a: number, b: number, c: number, d: number): void {
     const held = this.#held;
@@ -57,8 +60,9 @@ export class LockTable {
   }
 
   unlockAll(): void {
-    for (const stripe of this.#held) this.#give(stripe);
-    this.#held.length = 0;
+    const held = this.#held;
+    for (let i = 0; i < held.length; i++) this.#give(held[i] as number);
+    held.length = 0;
   }
 
   #take(stripe: number): void {

@@ -12,11 +12,12 @@ import { setUpWorker } from "./worker-setup.ts";
 const data = workerData as WorkerData;
 waitForGate(new Int32Array(data.shared.gate), Gate.open);
 const ring = Ring.open(`${data.shmDir}/ring`);
-const recorder = new Recorder(
+const recorder = new Recorder({
   ring,
-  data.arena,
-  nativeOf(ring.memory),
-  allocateNative(OP_BYTES_MAX),
-);
+  arena: data.arena,
+  mount: data.mount.index,
+  memory: nativeOf(ring.memory),
+  spare: allocateNative(OP_BYTES_MAX),
+});
 const context = setUpWorker(data, recorder);
 new MirrorReader(context, ring, data.arena).run(new CommandQueue(ring));

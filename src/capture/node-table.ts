@@ -57,6 +57,7 @@ export class NodeTable {
   readonly #buckets: number;
   readonly #bucketsAt: number;
   readonly #slotsAt: number;
+  readonly #slots: number;
 
   private constructor(memory: SharedMemory, locks: SharedArrayBuffer) {
     this.#memory = memory;
@@ -67,6 +68,7 @@ export class NodeTable {
     this.#buckets = this.#u32[AT_BUCKETS] as number;
     this.#bucketsAt = HEADER_BYTES / 4;
     this.#slotsAt = alignUp(HEADER_BYTES + this.#buckets * 4, 4096) / 4;
+    this.#slots = Math.floor((memory.size - this.#slotsAt * 4) / SLOT_BYTES);
   }
 
   /** Locks for one engine's threads. */
@@ -75,10 +77,15 @@ export class NodeTable {
   }
 
   /** `nodesExpected`: inodes in use on the file system beneath; more of them only make chains longer. */
-  static create(path: string, nodesExpected: number, locks: SharedArrayBuffer): NodeTable {
+  static create(
+    path: string,
+    nodesExpected: number,
+    locks: SharedArrayBuffer,
+    slotsMax = SLOTS_MAX,
+  ): NodeTable {
     const wanted = Math.min(Math.max(nodesExpected, 65_536), 1 << 24);
     const buckets = 2 ** Math.ceil(Math.log2(wanted));
-    const size = alignUp(HEADER_BYTES + buckets * 4, 4096) + SLOTS_MAX * SLOT_BYTES;
+    const size = alignUp(HEADER_BYTES + buckets * 4, 4096) + slotsMax * SLOT_BYTES;
     const memory = SharedMemory.create(path, size);
     const header = new Uint32Array(memory.buffer, 0, HEADER_BYTES / 4);
     header[AT_BUCKETS] = buckets;
@@ -159,6 +166,10 @@ export class NodeTable {
       this.#u32[word + SLOT_FLAGS] = (this.#u32[word + SLOT_FLAGS] as number) | flags;
     } else {
       const slot = this.#allocate(partition);
+      if (slot === NONE) {
+        this.#unlock(partition);
+        throw new Error("more nodes are known to the kernel than there is room for");
+      }
       const word = this.#word(slot);
       this.#f64[word / 2] = ino;
       this.#u32[word + SLOT_LOOKUPS] = lookups;
@@ -184,8 +195,7 @@ export class NodeTable {
       return free;
     }
     const slot = Atomics.add(this.#i32, AT_SLOTS_USED, 1);
-    if (slot >= SLOTS_MAX) throw new Error(`more than ${SLOTS_MAX} nodes are known to the kernel`);
-    return slot;
+    return slot < this.#slots ? slot : NONE;
   }
 
   /** Copies the node's handle to `out` (struct file_handle); false when the node is not known. */

@@ -147,6 +147,14 @@ export class WorkerContext {
     return { id, flags: 0 };
   }
 
+  /** A handler threw: gives back what it had in hand, lest others wait for it for ever. */
+  recover(): void {
+    this.locks.unlockAll();
+    for (const use of [this.use, this.use2, this.use3]) {
+      if (use.fd >= 0) this.beneath.release(use);
+    }
+  }
+
   letGo(hold: Hold): void {
     if (hold.id === 0) return;
     if ((hold.flags & NODE_FLAG_HELD_BY_FD) !== 0) {

@@ -63,7 +63,7 @@ test("Session knows the smallest body of every opcode that has a structure", () 
   assert.deepEqual(bare, [Opcode.readlink, Opcode.statfs, Opcode.destroy]);
 });
 
-test("Session answers ENOSYS to what it has no handler for, and never to FORGET or INTERRUPT", () => {
+test("Session answers ENOSYS where it has no handler, and never to FORGET or INTERRUPT", () => {
   const kernel = new FakeKernel(new Map());
   for (const opcode of [0, 7, 19, 33, 37, 48, 49, 50, 53, 100, 4096, 0x7fffffff, 0xffffffff]) {
     const answer = kernel.answer({ opcode, unique: 77n, body: new Uint8Array(opcode & 63) });
@@ -96,7 +96,7 @@ test("Session answers EIO when a handler throws, says so, and goes on", () => {
   );
 });
 
-test("Session keeps the resend bit in the answer's unique and shows the rest to the handler", () => {
+test("Session keeps the resend bit in the answer's unique and hides it from the handler", () => {
   const seen: [number, number, boolean][] = [];
   const handler: Handler = (request: Request) => {
     seen.push([request.uniqueHigh, request.uniqueLow, request.resent]);

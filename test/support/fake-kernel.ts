@@ -1,4 +1,4 @@
-/** The kernel's end of a FUSE connection, in memory: sends any bytes, and keeps what is answered. */
+/** The kernel's end of a FUSE connection, in memory: sends any bytes, keeps the answers. */
 import { readU64, writeU64 } from "../../src/base/bytes.ts";
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from "../../src/fuse/abi.ts";
 import { MAX_WRITE_BYTES } from "../../src/fuse/init.ts";

@@ -7,6 +7,7 @@ import { writeU64 } from "../../base/bytes.ts";
 import {
   EINVAL,
   EIO,
+  EPERM,
   ENOSYS,
   EXDEV,
   fallocate as sysFallocate,
@@ -79,7 +80,9 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
   locks.lock(ino);
   let written = size;
   if (past !== Past.recorded) {
-    written = pwriteAt(use.fd, request.address(WRITE_IN_BYTES), size, offset);
+    written = use.appends
+      ? append(context, request, past)
+      : pwriteAt(use.fd, request.address(WRITE_IN_BYTES), size, offset);
   }
   if (written >= 0) {
     const needsStatus = records || kills;
@@ -98,6 +101,20 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
   reply.setU32(4, 0);
   reply.length = 8;
   return 0;
+}
+
+/**
+ * A write to a file with the append-only flag: refused where it would not land where it was meant
+ * for. (Beneath, opening such a file without O_APPEND fails; here there is no open to refuse.)
+ */
+function append(context: WorkerContext, request: Request, past: number): number {
+  const { statx, use } = context;
+  const size = request.u32(16);
+  const offset = request.u64(8);
+  if (statx.of(use.fd) < 0) return -EIO;
+  if (past === Past.begun && statx.size === offset + size) return size;
+  if (statx.size !== offset) return -EPERM;
+  return pwriteAt(use.fd, request.address(WRITE_IN_BYTES), size, offset);
 }
 
 function fallocate(context: WorkerContext, request: Request): number {
