@@ -67,11 +67,6 @@ export class CaptureSupervisor {
     return this.#link.verdict();
   }
 
-  /** Nothing of an earlier instance can be used: starts from an empty record. */
-  forget(): void {
-    this.#link.forget();
-  }
-
   /** @throws {StandinError} when the folder cannot be mounted. */
   async start(signal: AbortSignal): Promise<CaptureStart> {
     const verdict = this.assess();
@@ -79,6 +74,7 @@ export class CaptureSupervisor {
     if (verdict === "adopt") this.#startAdopting();
     if (!isKept) {
       await this.clearDeadMounts();
+      this.#link.forget();
       this.#link.start({ ...this.#config, adopt: null });
     }
     await this.#waitUntilServing(signal);
@@ -193,7 +189,8 @@ export function isStandinMount(path: string): boolean {
 /** Bounded: each round takes one mount of a stack away. */
 const STACKED_MOUNTS_MAX = 8;
 
-async function clearDeadMount(path: string): Promise<void> {
+/** Takes our mounts at `path` away, if nobody serves them any more. */
+export async function clearDeadMount(path: string): Promise<void> {
   for (let round = 0; round < STACKED_MOUNTS_MAX && isStandinMount(path); round++) {
     if (!isDead(path)) return;
     await unmount(path, { lazy: true });

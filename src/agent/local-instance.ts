@@ -18,7 +18,7 @@ import { preflight } from "../preflight/preflight.ts";
 import { rulesOf } from "./applier-config.ts";
 import { type ApplierEvent, ApplierLink } from "./applier-link.ts";
 import { applierConfigOf } from "./applier-settings.ts";
-import { CaptureSupervisor } from "./capture-supervisor.ts";
+import { CaptureSupervisor, clearDeadMount } from "./capture-supervisor.ts";
 import type { ControlRequest } from "./control-protocol.ts";
 import { ControlServer } from "./control-server.ts";
 import { CopySupervisor } from "./copy-supervisor.ts";
@@ -26,7 +26,7 @@ import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceRegistry } from "./instance-registry.ts";
 import type { InstanceStatus } from "./instance-status.ts";
 import type { LocalEvent, LocalListener, LocalOptions } from "./local-options.ts";
-import { claimPlaces, type LocalPlaces, openRing } from "./prepare-local.ts";
+import { claimPlaces, type LocalPlaces, mountPoint, openRing } from "./prepare-local.ts";
 import { RingGauge } from "./ring-gauge.ts";
 import { StatusBoard } from "./status-board.ts";
 
@@ -47,8 +47,18 @@ export class LocalInstance {
   #isAbandoned = false;
   #isStarted = false;
 
-  /** @throws {StandinError} when the folders cannot be used, or pre-flight finds why not. */
-  constructor(options: LocalOptions, listener: LocalListener, clock: Clock) {
+  /** @throws {StandinError} when the folders cannot be used. */
+  static async prepare(
+    options: LocalOptions,
+    listener: LocalListener,
+    clock: Clock,
+  ): Promise<LocalInstance> {
+    // A mount that all its processes died under answers nothing, not even what it is.
+    await clearDeadMount(mountPoint(options.source));
+    return new LocalInstance(options, listener, clock);
+  }
+
+  private constructor(options: LocalOptions, listener: LocalListener, clock: Clock) {
     this.#clock = clock;
     this.#options = options;
     checkRules(options);

@@ -3,6 +3,8 @@
  * folder locked, what an earlier instance left assessed, pre-flight passed, the ring there. Changes
  * nothing that an error would have to undo.
  */
+import { resolve } from "node:path";
+
 import { StandinError } from "../base/errors.ts";
 import { Ring } from "../journal/ring.ts";
 import type { FileLock } from "../platform/file-lock.ts";
@@ -14,7 +16,6 @@ import {
   removeTree,
 } from "../platform/files.ts";
 import { processorCount } from "../platform/machine.ts";
-import { isAlive } from "../platform/processes.ts";
 import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
 import type { LocalOptions } from "./local-options.ts";
 import { defaultWorkers, ringSizes } from "./ring-sizes.ts";
@@ -69,8 +70,6 @@ function realFolder(path: string, what: string): string {
     const real = realPath(path);
     if (fileIdentity(real).isDirectory) return real;
   } catch (cause) {
-    // ENOTCONN: our own mount, whose processes were killed; it is mounted again.
-    if ((cause as NodeJS.ErrnoException).code === "ENOTCONN") return path;
     throw new StandinError("NO_SOURCE", `${what} cannot be read: ${(cause as Error).message}`, {
       hint: "Name an existing directory.",
       cause,
@@ -81,13 +80,28 @@ function realFolder(path: string, what: string): string {
   });
 }
 
+/** Where a mount over `path` would be, told without asking the folder itself. */
+export function mountPoint(path: string): string {
+  const { parent, name } = splitPath(path);
+  try {
+    return realPath(parent) === "/" ? `/${name}` : `${realPath(parent)}/${name}`;
+  } catch {
+    return path; // there is nothing, and so no mount
+  }
+}
+
+function splitPath(path: string): { absolute: string; parent: string; name: string } {
+  const absolute = resolve(path);
+  const at = absolute.lastIndexOf("/");
+  return { absolute, parent: absolute.slice(0, at) || "/", name: absolute.slice(at + 1) };
+}
+
 /**
  * Made when it is missing; the folder that is to hold it must exist, so that a typing error is
  * found.
  */
 function replicaFolder(path: string): { replica: string; hasMadeReplica: boolean } {
-  const absolute = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
-  const parent = absolute.replace(/\/+[^/]+\/*$/, "") || "/";
+  const { absolute, parent } = splitPath(path);
   if (!existsSync(parent)) {
     throw new StandinError("NO_REPLICA", `there is no folder ${parent} to hold REPLICA`, {
       hint: `Make it first: mkdir -p ${parent}`,
@@ -138,10 +152,4 @@ function tryOpenRing(path: string): Ring | undefined {
   } catch {
     return undefined; // of another version, or cut: its writer died while it was made
   }
-}
-
-/** True when some process of the earlier instance lives. */
-export function hasLivingProcess(record: InstanceRecord): boolean {
-  const processes = [record.keeper, record.engine, record.applier];
-  return processes.some((process) => process !== null && isAlive(process));
 }

@@ -26,7 +26,8 @@ const STATUS_MS = 1000;
 
 export async function runLocal(given: LocalArguments): Promise<number> {
   const view = viewFor(given.json === true);
-  const instance = new LocalInstance(optionsOf(given), (event) => view.event(event), systemClock);
+  const listener = (event: LocalEvent) => view.event(event);
+  const instance = await LocalInstance.prepare(optionsOf(given), listener, systemClock);
   const stop = new AbortController();
   onStopSignals(stop, instance, (line) => view.note(line));
   const shown = new AbortController();
