@@ -14,8 +14,8 @@ import { Ring } from "../journal/ring.ts";
 import { umask } from "../platform/libc.ts";
 
 umask(0);
-const SEED = Number(process.env["STANDIN_SEED"] ?? 1);
-const SECONDS = Number(process.env["STANDIN_KILL_SECONDS"] ?? 6);
+const SEED = Number(process.env.STANDIN_SEED ?? 1);
+const SECONDS = Number(process.env.STANDIN_KILL_SECONDS ?? 6);
 const PROCESS = fileURLToPath(new URL("./applier-process.ts", import.meta.url));
 const made: string[] = [];
 const children = new Set<ChildProcess>();
@@ -71,7 +71,7 @@ class AppliedSource {
 
   #hear(event: Record<string, unknown>): void {
     this.events.push(event);
-    if (event["event"] === "notice") this.notices.push(event);
+    if (event.event === "notice") this.notices.push(event);
   }
 
   async kill(): Promise<void> {
@@ -110,11 +110,11 @@ class AppliedSource {
     await this.until("rest", () =>
       this.events
         .slice(from)
-        .some((e) => e["event"] === "status" && e["protected"] === true && e["lagOps"] === 0),
+        .some((e) => e.event === "status" && e.protected === true && e.lagOps === 0),
     );
     this.events.length = 0;
     this.send({ command: "flush", id: 7, lsn: this.source.ring.head });
-    await this.until("the flush", () => this.events.some((e) => e["flushed"] === 7));
+    await this.until("the flush", () => this.events.some((e) => e.flushed === 7));
   }
 
   async stop(): Promise<number | null> {
@@ -142,8 +142,8 @@ test("the applier mirrors, answers commands, and ends when told to", async () =>
   assert.deepEqual(bench.differences(), []);
   bench.send({ command: "verify", repair: false, id: 3 });
   await bench.until("the verify", () => bench.event("verified") !== undefined);
-  assert.equal(bench.event("verified")?.["different"], 0);
-  assert.equal(bench.event("verified")?.["id"], 3);
+  assert.equal(bench.event("verified")?..different, 0);
+  assert.equal(bench.event("verified")?..id, 3);
   assert.equal(await bench.stop(), 0);
 });
 
@@ -175,13 +175,12 @@ test(`the applier loses and repeats nothing when it is killed at random (seed ${
     await delay(0);
   }
   await bench.settled();
-  if (process.env["STANDIN_SHOW"] !== undefined) console.error(bench.notices, operations.counts);
   const shown = `${bench.kills} kills, ${bench.source.ring.head} ops, seed ${SEED}`;
   assert.deepEqual(bench.differences(), [], shown);
-  const status = bench.events.findLast((e) => e["event"] === "status");
-  assert.equal(status?.["diverged"] ?? 0, 0, `nothing was found different: ${shown}`);
+  const status = bench.events.findLast((e) => e.event === "status");
+  assert.equal(status?..diverged ?? 0, 0, `nothing was found different: ${shown}`);
   bench.send({ command: "verify", repair: false, id: 9 });
   await bench.until("the verify", () => bench.event("verified") !== undefined);
-  assert.deepEqual(bench.event("verified")?.["differences"], [], shown);
+  assert.deepEqual(bench.event("verified")?..differences, [], shown);
   assert.equal(await bench.stop(), 0);
 });

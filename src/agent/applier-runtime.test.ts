@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { after, test } from "node:test";
 import { Ring } from "../journal/ring.ts";
@@ -7,7 +16,8 @@ import { PassKind } from "../mirror/pass-state.ts";
 import { WANTED } from "../model/node-tree.ts";
 import { RandomOperations } from "../../test/support/random-operations.ts";
 import { Prng } from "../base/prng.ts";
-import { umask } from "../platform/libc.ts";
+import { cString, setxattr, umask } from "../platform/libc.ts";
+import { getInodeFlags, setInodeFlags } from "../platform/replica-files.ts";
 import { compareTrees } from "../../test/support/compare-trees.ts";
 import { FakeSource } from "../../test/support/fake-source.ts";
 import { ApplierRuntime, type Notice } from "./applier-runtime.ts";
@@ -207,9 +217,107 @@ test("ApplierRuntime brings back what somebody changed on the replica", () => {
   assert.equal(readFileSync(`${bench.replicaPath}/g`, "utf8"), "");
 });
 
-const SEED = Number(process.env["STANDIN_SEED"] ?? 1);
-const EVERY = Number(process.env["STANDIN_EVERY"] ?? 100);
-const STEPS = Number(process.env["STANDIN_STEPS"] ?? 3000);
+test("ApplierRuntime copies nothing that is excluded, and follows what crosses the border", () => {
+  const bench = new Bench({
+    exclude: ["*.tmp", "/cache/**"],
+    prepare: ({ source }) => {
+      mkdirSync(`${source}/cache/deep`, { recursive: true });
+      writeFileSync(`${source}/cache/deep/x`, "x");
+      writeFileSync(`${source}/a.tmp`, "tmp");
+      writeFileSync(`${source}/b`, "b");
+    },
+  });
+  const { source } = bench;
+  bench.settle();
+  const names = () => readdirSync(bench.replicaPath, { recursive: true }).sort();
+  assert.deepEqual(names(), ["b", "cache"]);
+  source.create("c.tmp");
+  source.write("c.tmp", 0, Buffer.from("comes in"));
+  source.rename("c.tmp", "c");
+  source.rename("b", "b.tmp");
+  source.rename("cache/deep", "deep");
+  source.mkdir("out");
+  source.create("out/y");
+  source.rename("out", "cache/out");
+  source.create("d.tmp");
+  source.link("d", "d.tmp");
+  bench.settle();
+  assert.deepEqual(names(), ["c", "cache", "d", "deep", "deep/x"]);
+  assert.equal(readFileSync(`${bench.replicaPath}/c`, "utf8"), "comes in");
+  const times = compareTrees(bench.sourcePath, bench.replicaPath).filter((d) => /mtime/.test(d));
+  assert.deepEqual(times, []);
+});
+
+test("ApplierRuntime keeps nameless files until they get a name or are forgotten", () => {
+  const bench = new Bench();
+  const { source } = bench;
+  bench.settle();
+  source.tmpfile(`${bench.home}/nameless-1`);
+  const forgotten = source.tmpfile(`${bench.home}/nameless-2`);
+  bench.round();
+  const kept = `${bench.home}/.replica.standin/nameless`;
+  assert.equal(readdirSync(kept).length, 2);
+  bench.runtime.startPass(PassKind.resync);
+  source.linkTmpfile("named", `${bench.home}/nameless-1`);
+  source.forget(forgotten);
+  bench.settle();
+  bench.assertEqual();
+  assert.deepEqual(readdirSync(kept), []);
+});
+
+test("ApplierRuntime gives no ACL to new files that the source's have not", () => {
+  const bench = new Bench();
+  const { source } = bench;
+  bench.settle();
+  source.mkdir("d");
+  // Version 2, user::rwx, user:1000:rwx, group::r-x, mask::rwx, other::r-x
+  const acl = Buffer.from(
+    "0200000001000700ffffffff02000700e803000004000500ffffffff10000700ffffffff20000500ffffffff",
+    "hex",
+  );
+  bench.settle();
+  setxattr(
+    cString(`${bench.replicaPath}/d`),
+    cString("system.posix_acl_default"),
+    acl,
+    acl.length,
+    0,
+  );
+  source.create("d/f", 0o664);
+  source.mkdir("d/g", 0o775);
+  source.mknod("d/fifo", 0o010664);
+  bench.settle();
+  const xattrs = compareTrees(`${bench.sourcePath}/d`, `${bench.replicaPath}/d`);
+  assert.deepEqual(
+    xattrs.filter((difference) => /^\/[a-z]/.test(difference)),
+    [],
+  );
+});
+
+test("ApplierRuntime writes to what is immutable on the replica, and leaves it immutable", () => {
+  const bench = new Bench();
+  const { source } = bench;
+  bench.settle();
+  source.create("f");
+  bench.settle();
+  const fd = openSync(`${bench.replicaPath}/f`, "r");
+  setInodeFlags(fd, getInodeFlags(fd) | 0x10);
+  bench.runtime.applier.replica.closeAll();
+  source.write("f", 0, Buffer.from("new"));
+  bench.runtime.applyBatch(() => 0, 0);
+  bench.round();
+  bench.runtime.applier.replica.flush();
+  assert.equal(readFileSync(`${bench.replicaPath}/f`, "utf8"), "new");
+  assert.equal(getInodeFlags(fd) & 0x10, 0x10);
+  setInodeFlags(fd, getInodeFlags(fd) & ~0x10);
+  closeSync(fd);
+  bench.settle();
+  bench.assertEqual();
+});
+
+const SEED = Number(process.env.STANDIN_SEED ?? 1);
+const EVERY = Number(process.env.STANDIN_EVERY ?? 100);
+const STEPS = Number(process.env.STANDIN_STEPS ?? 3000);
 
 test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
   const bench = new Bench();

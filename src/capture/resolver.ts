@@ -311,8 +311,8 @@ export class Resolver {
     if (replaced !== 0 && tree.isBelow(tree.directoryOf(from), replaced)) {
       // A directory cannot be replaced while it holds something, so the tree is not right here.
       this.#emptyNode(replaced);
-        this.#rename(op);
-        return;
+      this.#rename(op);
+      return;
     }
     if (replaced !== 0) this.#emptyNode(replaced);
     this.#begin();

@@ -317,6 +317,34 @@ export class FakeSource {
     this.#names(op, 2 * TIME_BYTES, nameOf(from), nameOf(to));
   }
 
+  /** A nameless file, and what O_TMPFILE users do with it. Its path on the source is one outside of the root. */
+  tmpfile(path: string): number {
+    closeSync(openSync(path, "wx", 0o600));
+    const status = lstatSync(path);
+    const op = this.#reserve(this.#writer, OP_HEADER_BYTES);
+    op.start(OpKind.tmpfile, 0, status.ino);
+    op.mode = status.mode;
+    op.setMtime(Math.floor(status.mtimeMs / 1000), 0);
+    this.#publish(op, OP_HEADER_BYTES);
+    return status.ino;
+  }
+
+  /** Gives the nameless file a name. */
+  linkTmpfile(path: string, nameless: string): void {
+    renameSync(nameless, this.#at(path));
+    this.#learn(path);
+    this.utimes(path, 1_000_000, 5);
+    const op = this.#start(OpKind.link, path, OP_BYTES_MAX);
+    op.parent = this.#parentTime(op, 0, path);
+    this.#names(op, TIME_BYTES, nameOf(path));
+  }
+
+  forget(ino: number): void {
+    const op = this.#reserve(this.#writer, OP_HEADER_BYTES);
+    op.start(OpKind.forget, 0, ino);
+    this.#publish(op, OP_HEADER_BYTES);
+  }
+
   /** A name of the inode that still exists, found by looking everywhere. */
   #relearn(ino: number): void {
     this.#paths.delete(ino);
