@@ -5,6 +5,7 @@
  *
  * The main thread only starts the workers and watches them.
  */
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { NOTIFY_RESEND } from "../fuse/abi.ts";
 import { Ring } from "../journal/ring.ts";
@@ -15,22 +16,26 @@ import { systemClock } from "../platform/clock.ts";
 import { keepCompiled, reportLine, scriptConfig } from "../platform/processes.ts";
 import type { EngineConfig, EngineMount, EngineOrder } from "./engine-config.ts";
 import { allocateShared, type EngineShared, type WorkerMessage } from "./engine-shared.ts";
-import { Gate, raiseGate } from "./engine-shared.ts";
+import { Gate, raiseGate, servingMax } from "./engine-shared.ts";
 import { Intents } from "./intents.ts";
 import { NodeTable } from "./node-table.ts";
+import { WorkerPool } from "./worker-pool.ts";
 import { nodeTablePath } from "./worker-setup.ts";
 
 const STDOUT = 1;
 const CATCH_UP_MS = 500;
+const RELIEVE_MS = 10;
 
 class Engine {
   readonly #config: EngineConfig;
   readonly #shared = new Map<number, EngineShared>();
+  readonly #servingMax: number;
   #workersLeft = 0;
   #errno = ENODEV;
 
   constructor(config: EngineConfig) {
     this.#config = config;
+    this.#servingMax = config.serving ?? servingMax(availableParallelism());
     for (const mount of config.mounts) this.#shared.set(mount.index, allocateShared());
     this.#startWorkers();
   }
@@ -49,6 +54,7 @@ class Engine {
       if (order.adopted) askToSendAgain(mount.fuseFd);
       this.#openGates(mount);
     }
+    void this.#relieve();
     reportLine(STDOUT, { event: "serving", pid: process.pid, holes });
     keepCompiled();
   }
@@ -65,6 +71,17 @@ class Engine {
     const gate = new Int32Array(this.#sharedOf(mount).gate);
     raiseGate(gate, Gate.first);
     void systemClock.sleep(CATCH_UP_MS).then(() => raiseGate(gate, Gate.open));
+  }
+
+  /** Workers that are stuck in something that was not known to be slow get help. */
+  async #relieve(): Promise<never> {
+    const pools = [...this.#shared.values()].map(
+      ({ pool }) => new WorkerPool(pool, this.#servingMax),
+    );
+    for (;;) {
+      await systemClock.sleep(RELIEVE_MS);
+      for (const pool of pools) pool.relieve();
+    }
   }
 
   #sharedOf(mount: EngineMount): EngineShared {
@@ -98,6 +115,7 @@ class Engine {
         mount,
         shared: this.#sharedOf(mount),
         arena,
+        servingMax: this.#servingMax,
         isFirst,
         recordCopies: this.#config.recordCopies ?? true,
       },

@@ -4,10 +4,19 @@ import { DescriptorCache } from "./descriptor-cache.ts";
 import type { EngineMount } from "./engine-config.ts";
 import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
+import { WorkerPool } from "./worker-pool.ts";
 
 /** Per mount; with the descriptors of the process itself well below 1,000. */
 const FILES_MAX = 256;
 const PLACES_MAX = 256;
+
+/**
+ * Workers that wait for requests at the same time, of one mount: the applications that they serve need processors
+ * too.
+ */
+export function servingMax(processors: number): number {
+  return Math.max(1, Math.floor(processors / 2));
+}
 
 export interface EngineShared {
   readonly locks: SharedArrayBuffer;
@@ -15,6 +24,7 @@ export interface EngineShared {
   readonly files: SharedArrayBuffer;
   readonly places: SharedArrayBuffer;
   readonly defaultAcls: SharedArrayBuffer;
+  readonly pool: SharedArrayBuffer;
   /** One i32: {@link Gate}. */
   readonly gate: SharedArrayBuffer;
 }
@@ -52,6 +62,7 @@ export function allocateShared(): EngineShared {
     files: DescriptorCache.allocate(FILES_MAX),
     places: DescriptorCache.allocate(PLACES_MAX),
     defaultAcls: DefaultAcls.allocate(),
+    pool: WorkerPool.allocate(),
     gate: new SharedArrayBuffer(4),
   };
 }
@@ -62,6 +73,7 @@ export interface WorkerData {
   readonly mount: EngineMount;
   readonly shared: EngineShared;
   readonly arena: number;
+  readonly servingMax: number;
   /** The worker that takes what the kernel sends again after a restart. */
   readonly isFirst: boolean;
   readonly recordCopies: boolean;

@@ -21,6 +21,7 @@ import {
 } from "./engine-shared.ts";
 import { handlersOf } from "./handler-table.ts";
 import { Recorder } from "./recorder.ts";
+import type { WorkerPool } from "./worker-pool.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
 const REPLY_BYTES = MAX_WRITE_BYTES + 4096;
@@ -39,7 +40,7 @@ function catchUp(session: Session, gate: Int32Array): number {
   }
 }
 
-function newSession(data: WorkerData): Session {
+function newSession(data: WorkerData): { session: Session; pool: WorkerPool } {
   const ring = Ring.open(`${data.shmDir}/ring`);
   const recorder = new Recorder({
     ring,
@@ -49,17 +50,22 @@ function newSession(data: WorkerData): Session {
     spare: allocateNative(OP_BYTES_MAX),
   });
   const context = setUpWorker(data, recorder);
-  return new Session({
+  const { pool } = context;
+  const session = new Session({
     channel: deviceChannel(data.mount.fuseFd),
     handlers: handlersOf(context),
     reply: new Reply(allocateNative(REPLY_BYTES)),
-    space: () => recorder.requestSpace(),
+    space: () => {
+      pool.end();
+      return recorder.requestSpace();
+    },
+    onReceived: () => pool.begin(),
     onBug: (error, opcode) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       report({ kind: "bug", message: `opcode ${opcode}: ${text}` });
-      context.recover();
     },
   });
+  return { session, pool };
 }
 
 function main(data: WorkerData): void {
@@ -68,12 +74,13 @@ function main(data: WorkerData): void {
   report({ kind: "ready" });
   // What an engine before us left is in order when the gate opens, not sooner.
   waitForGate(gate, data.isFirst ? Gate.first : Gate.open);
-  const session = newSession(data);
+  const { session, pool } = newSession(data);
   let errno = 0;
   if (data.isFirst) {
     errno = catchUp(session, gate);
     raiseGate(gate, Gate.open);
   }
+  pool.join();
   if (errno === 0) errno = session.run();
   report({ kind: "ended", errno });
 }

@@ -1,4 +1,5 @@
 /** What the handlers of one worker share: the ways to the files beneath, to the ring, and some scratch memory. */
+import { writeU64 } from "../base/bytes.ts";
 import type { Reply, Request } from "../fuse/message.ts";
 import {
   type EntryIdentity,
@@ -9,6 +10,7 @@ import {
 } from "../fuse/abi.ts";
 import {
   close,
+  EAGAIN,
   EXDEV,
   O_NOFOLLOW,
   O_NONBLOCK,
@@ -17,13 +19,20 @@ import {
   setfsuid,
   umask,
 } from "../platform/libc.ts";
-import { allocateNative, ioctlAt, type NativeMemory } from "../platform/native.ts";
+import {
+  allocateNative,
+  ioctlAt,
+  type NativeMemory,
+  preadv2At,
+  RWF_NOWAIT,
+} from "../platform/native.ts";
 import { Statx } from "../platform/statx.ts";
 import { type Beneath, type NodeUse, newNodeUse } from "./beneath.ts";
 import type { DefaultAcls } from "./default-acls.ts";
 import type { LockTable } from "./lock-table.ts";
 import { NODE_FLAG_HELD_BY_FD } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
+import type { WorkerPool } from "./worker-pool.ts";
 
 /** Nobody else writes beneath, so what the kernel knows stays true until it changes it itself. */
 export const VALID_SECONDS = 86_400;
@@ -39,6 +48,7 @@ export interface WorkerOptions {
   /** Device of the folder beneath; what lies on another is a nested mount. */
   readonly device: { readonly major: number; readonly minor: number };
   readonly defaultAcls: DefaultAcls;
+  readonly pool: WorkerPool;
   readonly recordCopies: boolean;
 }
 
@@ -49,6 +59,7 @@ export class WorkerContext {
   readonly locks: LockTable;
   readonly recorder: Recorder;
   readonly defaultAcls: DefaultAcls;
+  readonly pool: WorkerPool;
   readonly recordCopies: boolean;
   readonly #device: { readonly major: number; readonly minor: number };
 
@@ -60,6 +71,8 @@ export class WorkerContext {
   readonly use2: NodeUse = newNodeUse();
   readonly use3: NodeUse = newNodeUse();
   readonly scratch: NativeMemory = allocateNative(SCRATCH_BYTES);
+  /** One struct iovec. */
+  readonly #vector = allocateNative(16);
   readonly #identity: { -readonly [K in keyof EntryIdentity]: EntryIdentity[K] } = {
     nodeId: 0,
     generation: 0,
@@ -77,6 +90,7 @@ export class WorkerContext {
     this.locks = options.locks;
     this.recorder = options.recorder;
     this.defaultAcls = options.defaultAcls;
+    this.pool = options.pool;
     this.recordCopies = options.recordCopies;
     this.#device = options.device;
   }
@@ -122,6 +136,24 @@ export class WorkerContext {
     this.beneath.remember(ino);
     writeEntry(reply.view, reply.at(at), this.#identity, this.statx);
     reply.length = at + ENTRY_OUT_BYTES;
+  }
+
+  /**
+   * Reads what the page cache beneath holds. Returns the bytes read (fewer only at the end of the file), or
+   * -EAGAIN: some of it must be waited for.
+   */
+  readCached(fd: number, address: number, size: number, offset: number): number {
+    const got = this.#readNow(fd, address, size, offset);
+    if (got < 0) return -EAGAIN;
+    if (got === 0 || got === size) return got;
+    const rest = this.#readNow(fd, address + got, size - got, offset + got);
+    return rest === 0 ? got : -EAGAIN;
+  }
+
+  #readNow(fd: number, address: number, size: number, offset: number): number {
+    writeU64(this.#vector.view, 0, address);
+    writeU64(this.#vector.view, 8, size);
+    return preadv2At(fd, this.#vector.address, offset, RWF_NOWAIT);
   }
 
   /**

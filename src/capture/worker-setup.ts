@@ -10,6 +10,7 @@ import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
 import { WorkerContext } from "./worker-context.ts";
+import { WorkerPool } from "./worker-pool.ts";
 
 export function nodeTablePath(shmDir: string, mountIndex: number): string {
   return `${shmDir}/nodes.${mountIndex}`;
@@ -50,6 +51,7 @@ export function setUpWorker(data: WorkerData, recorder: Recorder): WorkerContext
     recorder,
     device: { major: root.devMajor, minor: root.devMinor },
     defaultAcls: new DefaultAcls(shared.defaultAcls),
+    pool: new WorkerPool(shared.pool, data.servingMax),
     recordCopies: data.recordCopies,
   });
 }

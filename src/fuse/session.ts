@@ -33,6 +33,8 @@ export interface SessionOptions {
   readonly reply: Reply;
   /** Asked before each receive. */
   readonly space: () => RequestSpace;
+  /** Told when a request was received. */
+  readonly onReceived?: () => void;
   /** A handler threw: our bug. The request is answered EIO and the session goes on. */
   readonly onBug: (error: unknown, opcode: number) => void;
 }
@@ -75,6 +77,7 @@ export class Session {
       return again ? 0 : -received;
     }
     if (received === 0) return ENODEV;
+    this.#options.onReceived?.();
     if (!this.request.load(memory, base, received)) return 0;
     return this.#answer(this.#dispatch());
   }

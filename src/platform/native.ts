@@ -12,6 +12,7 @@ const libc = koffi.load("libc.so.6");
 const read_ = libc.func("intptr_t read(int, int64_t, size_t)");
 const write_ = libc.func("intptr_t write(int, int64_t, size_t)");
 const pread_ = libc.func("intptr_t pread(int, int64_t, size_t, int64_t)");
+const preadv2_ = libc.func("intptr_t preadv2(int, int64_t, int, int64_t, int)");
 const pwrite_ = libc.func("intptr_t pwrite(int, int64_t, size_t, int64_t)");
 const statx_ = libc.func("int statx(int, int64_t, int, uint32_t, int64_t)");
 const nameToHandle_ = libc.func("int name_to_handle_at(int, int64_t, int64_t, int64_t, int)");
@@ -79,6 +80,13 @@ export function writeAt(fd: number, address: number, length: number): number {
 }
 export function preadAt(fd: number, address: number, length: number, offset: number): number {
   return checked(pread_(fd, address, length, offset));
+}
+/** Fails with EAGAIN rather than wait for the device. */
+export const RWF_NOWAIT = 8;
+
+/** `vector`: address of one `struct iovec`. */
+export function preadv2At(fd: number, vector: number, offset: number, flags: number): number {
+  return checked(preadv2_(fd, vector, 1, offset, flags));
 }
 export function pwriteAt(fd: number, address: number, length: number, offset: number): number {
   return checked(pwrite_(fd, address, length, offset));

@@ -30,13 +30,18 @@ const COPY_BYTES_MAX = 16 << 20;
 /** Room for a follow-up record besides the op itself. */
 const FOLLOW_UP_BYTES = 256;
 
-/** Reply size is bounded by the reply buffer, which is sized for the largest read. */
+/** What is cached beneath is read at once; for the rest another worker takes our place while we wait. */
 function read(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use } = context;
   const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
   if (error < 0) return error;
   const size = Math.min(request.u32(16), reply.memory.bytes.length - reply.at(0));
-  const got = preadAt(use.fd, reply.address(0), size, request.u64(8));
+  const offset = request.u64(8);
+  let got = context.readCached(use.fd, reply.address(0), size, offset);
+  if (got < 0) {
+    context.pool.beforeSlow();
+    got = preadAt(use.fd, reply.address(0), size, offset);
+  }
   beneath.release(use);
   if (got < 0) return got;
   reply.length = got;
@@ -127,6 +132,7 @@ function fallocate(context: WorkerContext, request: Request): number {
   const mode = request.u32(24);
   const past = recorder.past(request);
   const records = recorder.begin(request, OP_HEADER_BYTES + FOLLOW_UP_BYTES);
+  context.pool.beforeSlow();
   locks.lock(ino);
   let result = past === Past.recorded ? 0 : sysFallocate(use.fd, mode, offset, length);
   if (result === 0) result = statx.of(use.fd);
@@ -169,6 +175,7 @@ function copyFileRange(context: WorkerContext, request: Request, reply: Reply): 
   const past = recorder.past(request);
   const length = Math.min(request.u64(40), COPY_BYTES_MAX);
   const records = recorder.begin(request, OP_HEADER_BYTES + FOLLOW_UP_BYTES, length);
+  context.pool.beforeSlow();
   locks.lockAll(from, to, 0, 0);
   const copied = copyAndRecord(context, request, { from, to, length, past, records });
   locks.unlockAll();
@@ -216,6 +223,7 @@ function fsync(context: WorkerContext, request: Request): number {
   const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
   if (error < 0) return error;
   const dataOnly = (request.u32(8) & FSYNC_DATA_ONLY) !== 0;
+  context.pool.beforeSlow();
   const result = dataOnly ? fdatasync(use.fd) : sysFsync(use.fd);
   beneath.release(use);
   return result;
@@ -226,6 +234,7 @@ function fsyncdir(context: WorkerContext, request: Request): number {
   const ino = beneath.ino(request.nodeId);
   const fd = beneath.open(ino, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return fd;
+  context.pool.beforeSlow();
   const result = sysFsync(fd);
   close(fd);
   return result;
