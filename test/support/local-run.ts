@@ -3,7 +3,7 @@
  * away.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -27,6 +27,8 @@ export class LocalRun {
   readonly state: string = `${this.folder}/state`;
   lines: Line[] = [];
   stderr = "";
+  /** A command that runs the instance, such as `setarch`, with its arguments. */
+  wrapper: readonly string[] = [];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
 
@@ -37,7 +39,8 @@ export class LocalRun {
 
   start(...options: string[]): void {
     const args = [MAIN, "local", this.source, this.replica, "--state", this.state, "--json"];
-    const child = spawn(process.execPath, [...args, ...options], { detached: true });
+    const [command = "", ...words] = [...this.wrapper, process.execPath, ...args, ...options];
+    const child = spawn(command, words, { detached: true });
     this.#child = child;
     this.lines = [];
     this.stderr = "";
@@ -131,12 +134,12 @@ export class LocalRun {
   /** Leaves nothing behind, whatever state the test ended in. */
   async clear(): Promise<void> {
     const record = this.#record();
-    for (const role of ["agent", "applier", "keeper", "engine"]) {
-      const pid = (record[role] as { pid: number } | null | undefined)?.pid;
-      if (pid !== undefined) killQuietly(pid);
-    }
+    const agent = (record["agent"] as { pid: number } | null | undefined)?.pid;
+    if (agent !== undefined) killQuietly(agent);
     this.#child?.kill("SIGKILL");
     await sleep(50);
+    // Also a keeper that was started too late to be recorded.
+    if (typeof record["shmDir"] === "string") killUsersOf(record["shmDir"]);
     while (this.isMounted()) spawnSync("umount", ["-l", this.source]);
     if (typeof record["shmDir"] === "string") {
       rmSync(record["shmDir"], { recursive: true, force: true });
@@ -150,6 +153,18 @@ export class LocalRun {
       return JSON.parse(readFileSync(`${this.state}/instance.json`, "utf8"));
     } catch {
       return {};
+    }
+  }
+}
+
+/** Our own processes, which have the instance's shared memory in their command line. */
+function killUsersOf(shmDir: string): void {
+  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const commandLine = readFileSync(`/proc/${name}/cmdline`, "utf8");
+      if (commandLine.includes(`"${shmDir}"`)) killQuietly(Number(name));
+    } catch {
+      // It ended meanwhile.
     }
   }
 }
