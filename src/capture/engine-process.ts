@@ -25,18 +25,21 @@ import { nodeTablePath } from "./worker-setup.ts";
 const STDOUT = 1;
 const CATCH_UP_MS = 500;
 const RELIEVE_MS = 10;
+const EXIT_WAIT_MS = 5000;
 
 class Engine {
   readonly #config: EngineConfig;
   readonly #shared = new Map<number, EngineShared>();
   readonly #servingMax: number;
-  #workersLeft = 0;
-  #errno = ENODEV;
+  readonly #pools: WorkerPool[];
 
   constructor(config: EngineConfig) {
     this.#config = config;
     this.#servingMax = config.serving ?? servingMax(availableParallelism());
     for (const mount of config.mounts) this.#shared.set(mount.index, allocateShared());
+    this.#pools = [...this.#shared.values()].map(({ pool }) => {
+      return new WorkerPool(pool, this.#servingMax);
+    });
     this.#startWorkers();
   }
 
@@ -80,7 +83,7 @@ class Engine {
     );
     for (;;) {
       await systemClock.sleep(RELIEVE_MS);
-      for (const pool of pools) pool.relieve();
+      for (const pool of this.#pools) pool.relieve();
     }
   }
 
@@ -103,7 +106,6 @@ class Engine {
   }
 
   #startWorker(mount: EngineMount, arena: number, isFirst: boolean): void {
-    this.#workersLeft += 1;
     const worker = this.#spawn("./engine-worker.ts", mount, arena, isFirst);
     worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
   }
@@ -130,6 +132,15 @@ class Engine {
     return worker;
   }
 
+  /** A connection is gone: workers that are parked are not told, those that have a request in hand finish it. */
+  async #exit(errno: number): Promise<never> {
+    for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
+      if (this.#pools.every((pool) => pool.isIdle)) break;
+      await systemClock.sleep(RELIEVE_MS);
+    }
+    process.exit(errno === ENODEV ? 0 : 1);
+  }
+
   #onMessage(message: WorkerMessage): void {
     switch (message.kind) {
       case "ready":
@@ -138,9 +149,7 @@ class Engine {
         process.stderr.write(`engine: bug: ${message.message}\n`);
         return;
       case "ended":
-        this.#errno = message.errno;
-        this.#workersLeft -= 1;
-        if (this.#workersLeft === 0) process.exit(this.#errno === ENODEV ? 0 : 1);
+        void this.#exit(message.errno);
     }
   }
 }

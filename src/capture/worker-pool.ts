@@ -14,6 +14,8 @@ const TICKETS = 2;
 const PARKED = 3;
 /** Requests begun, ever. */
 const BEGUN = 4;
+/** Requests in hand, those of slow workers too. */
+const IN_HAND = 5;
 
 export class WorkerPool {
   readonly #words: Int32Array;
@@ -29,7 +31,7 @@ export class WorkerPool {
   }
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(20);
+    return new SharedArrayBuffer(24);
   }
 
   /** A worker joins: it serves, or parks here until it is needed. Blocks the thread. */
@@ -61,11 +63,17 @@ export class WorkerPool {
     Atomics.notify(words, TICKETS, 1);
   }
 
+  /** Whether nobody has a request in hand, slow ones included. */
+  get isIdle(): boolean {
+    return Atomics.load(this.#words, IN_HAND) === 0;
+  }
+
   /** A request is in hand. */
   begin(): void {
     this.#hasRequest = true;
     Atomics.add(this.#words, BUSY, 1);
     Atomics.add(this.#words, BEGUN, 1);
+    Atomics.add(this.#words, IN_HAND, 1);
   }
 
   /** What follows may take long: another worker takes the place. */
@@ -81,6 +89,7 @@ export class WorkerPool {
   end(): void {
     if (!this.#hasRequest) return;
     this.#hasRequest = false;
+    Atomics.sub(this.#words, IN_HAND, 1);
     if (this.#isSlow) {
       this.#isSlow = false;
       this.join();
