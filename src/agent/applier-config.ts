@@ -1,4 +1,7 @@
-/** What the applier process is told at its start: a JSON file, or the JSON itself, as its only argument. */
+/**
+ * What the applier process is told at its start: a JSON file, or the JSON itself, as its only
+ * argument.
+ */
 import { StandinError } from "../base/errors.ts";
 import { type Rule, Rules, rulesOfLists } from "../model/rules.ts";
 import { readTextIfPresent } from "../platform/files.ts";
@@ -22,8 +25,8 @@ export interface ApplierConfig {
   readonly mounts: readonly ApplierMount[];
   readonly rules?: RulesConfig;
   /**
-   * What becomes of files in a replica that its source does not have and that Standin did not copy there. What Standin
-   * copied and the source has no more is always removed. Default: "aside".
+   * What becomes of files in a replica that its source does not have and that Standin did not copy
+   * there. What Standin copied and the source has no more is always removed. Default: "aside".
    */
   readonly orphans?: "keep" | "aside" | "delete";
 }

@@ -142,12 +142,12 @@ test("the applier mirrors, answers commands, and ends when told to", async () =>
   assert.deepEqual(bench.differences(), []);
   bench.send({ command: "verify", repair: false, id: 3 });
   await bench.until("the verify", () => bench.event("verified") !== undefined);
-  assert.equal(bench.event("verified")?..different, 0);
-  assert.equal(bench.event("verified")?..id, 3);
+  assert.equal(bench.event("verified")?.different, 0);
+  assert.equal(bench.event("verified")?.id, 3);
   assert.equal(await bench.stop(), 0);
 });
 
-test(`the applier loses and repeats nothing when it is killed at random (seed ${SEED})`, async () => {
+test(`the applier loses and repeats nothing when killed at random (seed ${SEED})`, async () => {
   const bench = new AppliedSource((source) => {
     mkdirSync(`${source}/d/e`, { recursive: true });
     writeFileSync(`${source}/d/e/f`, Buffer.alloc(3_000_000, 1));
@@ -178,9 +178,9 @@ test(`the applier loses and repeats nothing when it is killed at random (seed ${
   const shown = `${bench.kills} kills, ${bench.source.ring.head} ops, seed ${SEED}`;
   assert.deepEqual(bench.differences(), [], shown);
   const status = bench.events.findLast((e) => e.event === "status");
-  assert.equal(status?..diverged ?? 0, 0, `nothing was found different: ${shown}`);
+  assert.equal(status?.diverged ?? 0, 0, `nothing was found different: ${shown}`);
   bench.send({ command: "verify", repair: false, id: 9 });
   await bench.until("the verify", () => bench.event("verified") !== undefined);
-  assert.deepEqual(bench.event("verified")?..differences, [], shown);
+  assert.deepEqual(bench.event("verified")?.differences, [], shown);
   assert.equal(await bench.stop(), 0);
 });

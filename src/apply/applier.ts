@@ -1,6 +1,7 @@
 /**
- * Carries out resolved ops on the replica, in order. What may be repeated and why is said where it is done: data and
- * attributes in content.ts, names in namespace.ts, listings and nodes of a mirror in their own files.
+ * Carries out resolved ops on the replica, in order. What may be repeated and why is said where it
+ * is done: data and attributes in content.ts, names in namespace.ts, listings and nodes of a mirror
+ * in their own files.
  */
 import type { NodeTree } from "../model/node-tree.ts";
 import { OpKind, type OpView } from "../model/op.ts";

@@ -25,9 +25,16 @@ import {
 const EMLINK = 31;
 const E2BIG = 7;
 
+const FULL = "no space left on the replica";
+const FULL_HINT =
+  "Free space on the replica's file system, or enlarge it; applying goes on by itself. " +
+  "Nothing is lost meanwhile.";
+const FAILED_HINT =
+  "Look at the kernel's log and at the replica's disk; applying goes on by itself when it works.";
+
 /**
- * The replica cannot take the op now, for a reason that has nothing to do with the op. It stays where it is and is
- * tried again until the reason has gone.
+ * The replica cannot take the op now, for a reason that has nothing to do with the op. It stays
+ * where it is and is tried again until the reason has gone.
  */
 export class ReplicaUnavailableError extends StandinError {
   override readonly name = "ReplicaUnavailableError";
@@ -38,11 +45,9 @@ export class ReplicaUnavailableError extends StandinError {
     const isFull = errno === ENOSPC || errno === EDQUOT;
     super(
       isFull ? "REPLICA_FULL" : "REPLICA_FAILED",
-      `${action}: ${isFull ? "no space left on the replica" : `the replica fails with errno ${errno}`}`,
+      `${action}: ${isFull ? FULL : `the replica fails with errno ${errno}`}`,
       {
-        hint: isFull
-          ? "Free space on the replica's file system, or enlarge it; applying goes on by itself. Nothing is lost meanwhile."
-          : "Look at the kernel's log and at the replica's disk; applying goes on by itself when it works again.",
+        hint: isFull ? FULL_HINT : FAILED_HINT,
       },
     );
     this.errno = errno;
@@ -50,7 +55,10 @@ export class ReplicaUnavailableError extends StandinError {
   }
 }
 
-/** The replica is not as it should be (somebody changed it, or a mirror has not come so far): to be asked for again. */
+/**
+ * The replica is not as it should be (somebody changed it, or a mirror has not come so far): to be
+ * asked for again.
+ */
 const DIVERGED: ReadonlySet<number> = new Set([
   ENOENT,
   ENOTDIR,

@@ -1,6 +1,7 @@
 /**
- * What the applier must not forget when it is killed: the intent of the op in hand, times that are still to be set
- * on the replica, how far a pass has come. One file in /dev/shm per job, some pages.
+ * What the applier must not forget when it is killed: the intent of the op in hand, times that are
+ * still to be set on the replica, how far a pass has come. One file in /dev/shm per job, some
+ * pages.
  *
  * Numbers are stored as 64-bit floats, one store each: a kill leaves the old or the new one.
  */

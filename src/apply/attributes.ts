@@ -114,7 +114,10 @@ export function xattrsThatDiffer(
   return differing;
 }
 
-/** Gives the node exactly the wanted attributes. Calls `refused` for each that cannot be set or removed. */
+/**
+ * Gives the node exactly the wanted attributes. Calls `refused` for each that cannot be set or
+ * removed.
+ */
 export function makeXattrs(
   opened: Opened,
   wanted: readonly Xattr[],
@@ -130,7 +133,9 @@ export function makeXattrs(
   }
 }
 
-/** Sets the flags that users set and leaves the file system's own. Of files and directories alone. */
+/**
+ * Sets the flags that users set and leaves the file system's own. Of files and directories alone.
+ */
 export function makeInodeFlags(opened: Opened, flags: number): number {
   if (opened.isPathOnly) return 0;
   const is = getInodeFlags(opened.fd);

@@ -1,6 +1,6 @@
 /**
- * Ops on a node's data and attributes. All of them may be repeated: an op that was cut short by a kill is carried out
- * again, before anything that came after it.
+ * Ops on a node's data and attributes. All of them may be repeated: an op that was cut short by a
+ * kill is carried out again, before anything that came after it.
  */
 import { readU64 } from "../base/bytes.ts";
 import { NODE_WANTED, NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR } from "../model/node-tree.ts";
@@ -51,7 +51,10 @@ const zeros = Buffer.alloc(CHUNK_BYTES);
 
 export class ContentApplier {
   readonly #replica: Replica;
-  /** Address of the memory that the ops' views are on, for writing without a copy and without a view. */
+  /**
+   * Address of the memory that the ops' views are on, for writing without a copy and without a
+   * view.
+   */
   readonly #recordsAddress: number;
 
   constructor(replica: Replica, recordsAddress: number) {
@@ -138,7 +141,8 @@ export class ContentApplier {
       const gid = (valid & SETATTR_GID) === 0 ? OWNER_NONE : op.gid;
       check(setOwner(opened, uid, gid), "change the owner");
     }
-    // A change of owner or size may have cleared bits of the mode; the op has the mode that came out of it.
+    // A change of owner or size may have cleared bits of the mode; the op has the mode that came
+    // out of it.
     if ((valid & ~(SETATTR_ATIME | SETATTR_MTIME)) !== 0) {
       check(setMode(opened, op.mode), "change the mode");
     }
@@ -203,7 +207,8 @@ export class ContentApplier {
     const replica = this.#replica;
     const { tree } = replica;
     const sourceUsable = source !== 0 && !tree.has(source, NodeFlag.absent | NODE_WANTED);
-    // Where the data comes from is not on the replica, or not known to be right: ask for the outcome instead.
+    // Where the data comes from is not on the replica, or not known to be right: ask for the
+    // outcome instead.
     if (!sourceUsable) {
       replica.want(node, true);
       replica.pending.set(node, op.mtimeSec, op.mtimeNsec);

@@ -1,4 +1,7 @@
-/** Open descriptors by node, a bounded number of them; the one that was not used for longest makes room. */
+/**
+ * Open descriptors by node, a bounded number of them; the one that was not used for longest makes
+ * room.
+ */
 import { close } from "../platform/libc.ts";
 
 export interface Descriptor {
@@ -40,8 +43,8 @@ export class DescriptorCache {
   }
 
   /**
-   * Second chance: who was used since the last look goes to the end of the queue. The one that was used last stays, so
-   * that who asks for two gets two.
+   * Second chance: who was used since the last look goes to the end of the queue. The one that was
+   * used last stays, so that who asks for two gets two.
    */
   #makeRoom(): void {
     for (const [node, entry] of this.#entries) {

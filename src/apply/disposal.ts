@@ -1,6 +1,7 @@
 /**
- * Gets things out of the way on the replica: what somebody put there, what was left of an older replica, removed
- * directories with all that they hold. Directories go by one rename into the trash and are deleted bit by bit later.
+ * Gets things out of the way on the replica: what somebody put there, what was left of an older
+ * replica, removed directories with all that they hold. Directories go by one rename into the trash
+ * and are deleted bit by bit later.
  */
 import {
   AT_REMOVEDIR,
@@ -44,8 +45,9 @@ export class Disposal {
   }
 
   /**
-   * Makes the place free, by the policy where there is a choice: who needs the place cannot keep what is there.
-   * `path`: for the name of what is moved aside. Returns 1 when something was there, 0 when not, or `-errno`.
+   * Makes the place free, by the policy where there is a choice: who needs the place cannot keep
+   * what is there. `path`: for the name of what is moved aside. Returns 1 when something was there,
+   * 0 when not, or `-errno`.
    */
   clear(root: ReplicaRoot, dir: number, name: Uint8Array, path: Uint8Array): number {
     const found = this.#status.at(dir, name);
@@ -94,7 +96,10 @@ export class Disposal {
     }
   }
 
-  /** Deletes some of what is in the trash. Returns false when the trash is empty, or cannot be emptied. */
+  /**
+   * Deletes some of what is in the trash. Returns false when the trash is empty, or cannot be
+   * emptied.
+   */
   emptySome(root: ReplicaRoot): boolean {
     const budget = { left: TRASH_STEP, failed: false };
     this.#emptyDirectory(root.trashFd, budget, 0);
@@ -136,7 +141,9 @@ export class Disposal {
 /** Recursion holds a descriptor a level; deeper trees are rare and stay in the trash. */
 const DEPTH_MAX = 500;
 
-/** Takes immutable and append-only off the entry and its directory. True when one of them had them. */
+/**
+ * Takes immutable and append-only off the entry and its directory. True when one of them had them.
+ */
 export function unprotect(dir: number, name: Uint8Array): boolean {
   const entry = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   let changed = takeOff(dir);

@@ -1,9 +1,10 @@
 /**
  * Applies a directory's listing: makes the tree's and the replica's names those of the source.
  *
- * A listing comes in parts, each exact at its LSN, with live ops between them. Each name that a part shows is marked
- * with the number of the listing, and so is each that a live op adds; at the end, names that are not marked are not
- * on the source, and names that only the replica has are orphans.
+ * A listing comes in parts, each exact at its LSN, with live ops between them. Each name that a
+ * part shows is marked with the number of the listing, and so is each that a live op adds; at the
+ * end, names that are not marked are not on the source, and names that only the replica has are
+ * orphans.
  *
  * Every step leaves replica and tree such that applying the part again completes it.
  */
@@ -213,7 +214,10 @@ export class ListingApplier {
     tree.commit();
   }
 
-  /** Whether the replica has an entry of the same type there, which can be made equal. What is no use is cleared. */
+  /**
+   * Whether the replica has an entry of the same type there, which can be made equal. What is no
+   * use is cleared.
+   */
   #adopts(directory: number, dir: number, entry: DirectoryEntry): boolean {
     const { status } = this.#replica;
     const name = cString(entry.name);

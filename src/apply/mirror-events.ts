@@ -1,6 +1,9 @@
 /** What the mirror's records on the applying side tell the control of the pass. */
 export interface MirrorEvents {
-  /** The last record of a command was applied. `isWhole`: the node or directory is now known to be right. */
+  /**
+   * The last record of a command was applied. `isWhole`: the node or directory is now known to be
+   * right.
+   */
   answered(answer: Answer): void;
   /** Something on the replica differs from the source. */
   differs(difference: Difference): void;

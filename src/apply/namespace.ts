@@ -1,17 +1,19 @@
 /**
  * Ops on names: create, link, remove, rename, exchange.
  *
- * A kill may come before, within or after any of them, and the op in hand is then carried out again, on a tree that is
- * as it was. Each is written so that this has the effect of doing it once:
+ * A kill may come before, within or after any of them, and the op in hand is then carried out
+ * again, on a tree that is as it was. Each is written so that this has the effect of doing it once:
  *
- * - create: an entry that is in the way is removed; after a kill it is the one that was begun, and still empty.
+ * - create: an entry that is in the way is removed; after a kill it is the one that was begun, and
+ *   still empty.
  * - link: an entry that is the node already is what we want.
  * - remove: an entry that is missing is what we want.
- * - rename: before it, the inode number of what is to be moved is noted as the op's witness. When the old name is
- *   missing and the new one has that inode number, it was done.
+ * - rename: before it, the inode number of what is to be moved is noted as the op's witness. When
+ *   the old name is missing and the new one has that inode number, it was done.
  * - exchange: with the inode numbers of both as witnesses, what is where tells how far it came.
  *
- * Nobody else writes to the replica, or if somebody does, what is found different is asked for again.
+ * Nobody else writes to the replica, or if somebody does, what is found different is asked for
+ * again.
  */
 import { OpKind, type OpView, RENAME_EXCHANGE, TIME_BYTES } from "../model/op.ts";
 import type { ResolvedOp } from "../model/resolved-op.ts";
@@ -74,7 +76,10 @@ export interface NewNode {
 export class NamespaceApplier {
   readonly #replica: Replica;
   readonly #disposal: Disposal;
-  /** The op in hand may have been begun before: by a process that was killed, or when the replica was full. */
+  /**
+   * The op in hand may have been begun before: by a process that was killed, or when the replica
+   * was full.
+   */
   isRedo = false;
 
   constructor(replica: Replica, disposal: Disposal) {
@@ -97,7 +102,10 @@ export class NamespaceApplier {
     if (made < 0) replica.refused(node, "create", -made);
   }
 
-  /** Makes the entry with its attributes; of a regular file, keeps the descriptor. Returns 0 or `-errno`. */
+  /**
+   * Makes the entry with its attributes; of a regular file, keeps the descriptor. Returns 0 or
+   * `-errno`.
+   */
   make(node: number, directory: number, name: Uint8Array, from: NewNode): number {
     const replica = this.#replica;
     for (let attempt = 0; ; attempt++) {
@@ -303,7 +311,9 @@ export class NamespaceApplier {
     return status.of(other) === 0 && status.nlink > 0;
   }
 
-  /** Where one of the directories is missing, the other may hold what must not be there any more. */
+  /**
+   * Where one of the directories is missing, the other may hold what must not be there any more.
+   */
   #clearRenamed(resolved: ResolvedOp): void {
     const { node, directory, name, newDirectory, newName } = resolved;
     for (const place of [
@@ -397,7 +407,9 @@ export class NamespaceApplier {
     return 0;
   }
 
-  /** The op's body has the time of its parent, and for a rename behind it that of the new parent. */
+  /**
+   * The op's body has the time of its parent, and for a rename behind it that of the new parent.
+   */
   directoryTimes(op: OpView, { parent, newParent }: ResolvedOp): void {
     const { tree, pending } = this.#replica;
     if (parent !== 0 && tree.exists(parent)) pending.set(parent, op.timeSec(0), op.timeNsec(0));

@@ -1,6 +1,7 @@
 /**
- * Applies what the source says of single nodes: attributes, data, and hashes to compare with. Each record is exact at
- * its LSN, and live ops between the records are applied as always, so that the outcome is exact at the last one.
+ * Applies what the source says of single nodes: attributes, data, and hashes to compare with. Each
+ * record is exact at its LSN, and live ops between the records are applied as always, so that the
+ * outcome is exact at the last one.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { Purpose, purposeOf } from "../model/mirror-command.ts";
@@ -215,7 +216,10 @@ export class NodeApplier {
     if (!this.#tree.has(directory, NodeFlag.absent)) this.#replica.keepTime(directory);
   }
 
-  /** Takes away what is at the node's places: it shares its data with names that are not the node's, or is no use. */
+  /**
+   * Takes away what is at the node's places: it shares its data with names that are not the node's,
+   * or is no use.
+   */
   #unmake(node: number): void {
     const tree = this.#tree;
     const root = this.#replica.root(tree.mount(node));

@@ -1,10 +1,11 @@
 /**
- * Modification times that the replica should show, and will when they are flushed. A run of writes to one file costs
- * one time to be set, not one a write.
+ * Modification times that the replica should show, and will when they are flushed. A run of writes
+ * to one file costs one time to be set, not one a write.
  *
- * Guarantee: once {@link PendingTimes.set} has returned, the time is set on the replica sooner or later, also when
- * the process is killed, unless a later one replaces it or the node goes. The table is in shared memory; an entry's
- * node is stored last when it is made, and cleared last when it is done.
+ * Guarantee: once {@link PendingTimes.set} has returned, the time is set on the replica sooner or
+ * later, also when the process is killed, unless a later one replaces it or the node goes. The
+ * table is in shared memory; an entry's node is stored last when it is made, and cleared last when
+ * it is done.
  */
 import { type ApplyMemory, PENDING_FLOATS, PENDING_MAX } from "./apply-memory.ts";
 

@@ -1,8 +1,9 @@
 /**
- * Where the replica keeps what is not part of the data: nodes without a name, removed directories on their way out,
- * orphans that were moved aside. It must be on the replica's own file system, because things get there and back by
- * rename: beside the replica's root as `.<name>.standin` if that is the same file system, else in the root as
- * `.standin`, which then is hidden from mirror and verify.
+ * Where the replica keeps what is not part of the data: nodes without a name, removed directories
+ * on their way out, orphans that were moved aside. It must be on the replica's own file system,
+ * because things get there and back by rename: beside the replica's root as `.<name>.standin` if
+ * that is the same file system, else in the root as `.standin`, which then is hidden from mirror
+ * and verify.
  *
  *     nameless/   nodes that the source has without a name, or whose place is not known yet
  *     trash/      removed directories, deleted bit by bit
@@ -87,7 +88,10 @@ function isOnSameFileSystem(rootFd: number, parent: string): boolean {
   return same;
 }
 
-/** Makes the folder, which only root may enter, unless it is there; returns a descriptor or `-errno`. */
+/**
+ * Makes the folder, which only root may enter, unless it is there; returns a descriptor or
+ * `-errno`.
+ */
 export function makeFolder(dir: number, name: string): number {
   const path = cString(name);
   const made = mkdirat(dir, path, 0o700);

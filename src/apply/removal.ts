@@ -1,7 +1,7 @@
 /**
- * Takes nodes out of the tree and off the replica, outside of the stream's own ops: what a resync finds gone or moved,
- * and nodes whose number the source has given to another. First the replica, then the tree: what a kill leaves undone
- * is done when the same is found again.
+ * Takes nodes out of the tree and off the replica, outside of the stream's own ops: what a resync
+ * finds gone or moved, and nodes whose number the source has given to another. First the replica,
+ * then the tree: what a kill leaves undone is done when the same is found again.
  */
 import { NodeFlag, TYPE_DIRECTORY } from "../model/node-tree.ts";
 import { removeBelow } from "../model/subtree.ts";
@@ -26,7 +26,9 @@ export class Removal {
     }
   }
 
-  /** Removes one name here and there. Returns true when it was the last one, and the node is gone. */
+  /**
+   * Removes one name here and there. Returns true when it was the last one, and the node is gone.
+   */
   removeName(link: number): boolean {
     const replica = this.#replica;
     const { tree } = replica;
@@ -48,8 +50,8 @@ export class Removal {
   }
 
   /**
-   * The source does not have this name (any more). When the node may turn up elsewhere, it waits in the private
-   * directory, so that its data need not be sent again.
+   * The source does not have this name (any more). When the node may turn up elsewhere, it waits in
+   * the private directory, so that its data need not be sent again.
    */
   detach(link: number): void {
     const replica = this.#replica;
@@ -87,7 +89,10 @@ export class Removal {
     return renameat2(dir, cString(from), root.namelessFd, target, RENAME_NOREPLACE);
   }
 
-  /** What waited in the private directories and did not turn up is removed. Nameless files of the source stay. */
+  /**
+   * What waited in the private directories and did not turn up is removed. Nameless files of the
+   * source stay.
+   */
   purgeDetached(mounts: Iterable<number>): number {
     const { tree } = this.#replica;
     let count = 0;

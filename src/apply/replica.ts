@@ -1,8 +1,8 @@
 /**
  * The replica's nodes: how to get at them, and what to do when they are not what they should be.
  *
- * Every access starts at a descriptor of the replica's root and follows no symlink, so that nothing in the stream and
- * nothing that somebody put into the replica leads outside.
+ * Every access starts at a descriptor of the replica's root and follows no symlink, so that nothing
+ * in the stream and nothing that somebody put into the replica leads outside.
  */
 import type { NodeTree } from "../model/node-tree.ts";
 import { NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR, WANT_ALL } from "../model/node-tree.ts";
@@ -143,7 +143,9 @@ export class Replica {
     return this.status.of(fd) === 0 && this.status.isRegular;
   }
 
-  /** Any of the node's names will do, but the first should: when it fails, the replica needs a look. */
+  /**
+   * Any of the node's names will do, but the first should: when it fails, the replica needs a look.
+   */
   #openByAnyName(node: number, flags: number): number {
     const { tree } = this;
     let first = 0;
@@ -172,7 +174,10 @@ export class Replica {
     }
   }
 
-  /** Immutable and append-only files cannot be opened for writing; their flags are taken off for a moment. */
+  /**
+   * Immutable and append-only files cannot be opened for writing; their flags are taken off for a
+   * moment.
+   */
   #openProtected(node: number, dir: number, name: Uint8Array, flags: number): number {
     const reading = openat(dir, name, (flags & ~O_RDWR) | O_RDONLY);
     if (reading < 0) return reading;
@@ -181,7 +186,10 @@ export class Replica {
     return fd;
   }
 
-  /** Does `work` while the node's immutable and append-only flags are off. They come back also after a kill. */
+  /**
+   * Does `work` while the node's immutable and append-only flags are off. They come back also after
+   * a kill.
+   */
   withFlagsOff(node: number, fd: number, work: () => number): number {
     const flags = getInodeFlags(fd);
     if (flags < 0 || (flags & PROTECTING_FLAGS) === 0) return work();
@@ -295,8 +303,8 @@ export class Replica {
   }
 
   /**
-   * The kernel refused `action` on the node: notes what that means. `isThere`: the node itself was found, only
-   * something about it is wrong.
+   * The kernel refused `action` on the node: notes what that means. `isThere`: the node itself was
+   * found, only something about it is wrong.
    *
    * @throws {ReplicaUnavailableError} when the op is to be tried again.
    */
@@ -348,7 +356,9 @@ export class Replica {
 
 const nameBuffers = [Buffer.alloc(256), Buffer.alloc(256)] as const;
 
-/** The name as the kernel wants it, in a buffer that the next call on the same `slot` overwrites. */
+/**
+ * The name as the kernel wants it, in a buffer that the next call on the same `slot` overwrites.
+ */
 export function nameZ(name: Uint8Array, slot: 0 | 1 = 0): Uint8Array {
   const buffer = nameBuffers[slot];
   buffer.set(name, 0);

@@ -1,6 +1,6 @@
 /**
- * The bytes of the names: one byte of length and the bytes, padded to units of 8. Freed places are kept in lists by
- * size and used again for names of the same size.
+ * The bytes of the names: one byte of length and the bytes, padded to units of 8. Freed places are
+ * kept in lists by size and used again for names of the same size.
  */
 import { HEAP_CLASSES, HEAP_UNIT_BYTES, HEAP_UNIT_WORDS, TreeAt } from "./tree-layout.ts";
 import { TreeFullError } from "./tree-error.ts";
@@ -33,7 +33,8 @@ export class NameHeap {
     if (free !== 0) {
       const word = this.#startWord + free * HEAP_UNIT_WORDS;
       memory.set(head, memory.u32[word]!);
-      // The place may have been freed in this very transaction: undoing it must bring the old name back.
+      // The place may have been freed in this very transaction: undoing it must bring the old name
+      // back.
       for (let i = 0; i < units * HEAP_UNIT_WORDS; i++) memory.keep(word + i);
       return free;
     }

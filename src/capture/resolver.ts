@@ -1,15 +1,15 @@
 /**
- * Turns ops, which name nodes, into resolved ops, which name places on the replica; keeps the tree as of the op in
- * hand; applies the include and exclude rules.
+ * Turns ops, which name nodes, into resolved ops, which name places on the replica; keeps the tree
+ * as of the op in hand; applies the include and exclude rules.
  *
- * Guarantee: the tree holds the effect of an op if and only if `tree.lsn` says so, whenever the process is killed.
- * {@link Resolver.resolve} makes the change in an open transaction; {@link Resolver.commit}, after the replica was
- * changed, completes it together with the LSN; a restarted resolver finds the tree as it was before the op and
- * resolves it again, with the same outcome.
+ * Guarantee: the tree holds the effect of an op if and only if `tree.lsn` says so, whenever the
+ * process is killed. {@link Resolver.resolve} makes the change in an open transaction; {@link
+ * Resolver.commit}, after the replica was changed, completes it together with the LSN; a restarted
+ * resolver finds the tree as it was before the op and resolves it again, with the same outcome.
  *
- * What it knows nothing of it drops: nodes that are excluded, or that a mirror has not reached yet and will bring as
- * they are then. A node that comes into known territory from outside is entered as absent and wanted: the mirror
- * control asks the source for it.
+ * What it knows nothing of it drops: nodes that are excluded, or that a mirror has not reached yet
+ * and will bring as they are then. A node that comes into known territory from outside is entered
+ * as absent and wanted: the mirror control asks the source for it.
  */
 import { assert } from "../base/assert.ts";
 import { type NodeTree, NodeFlag, TYPE_DIRECTORY, WANT_ALL } from "../model/node-tree.ts";
@@ -17,11 +17,15 @@ import { OpKind, type OpView, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../model/
 import { Action, ResolvedOp } from "../model/resolved-op.ts";
 import type { Rules } from "../model/rules.ts";
 import { removeBelow, walkBelow } from "../model/subtree.ts";
+import { Territory } from "./territory.ts";
 
 export interface ResolverEvents {
   /** The slot will be free: whatever is kept about it must go. */
   removed(node: number): void;
-  /** The source has given the node's number to another node: remove all its names, here and on the replica. */
+  /**
+   * The source has given the node's number to another node: remove all its names, here and on the
+   * replica.
+   */
   evict(node: number): void;
   /** The source is to be asked for the node. */
   wanted(node: number): void;
@@ -30,6 +34,7 @@ export interface ResolverEvents {
 export class Resolver {
   readonly #tree: NodeTree;
   readonly #rules: Rules;
+  readonly #territory: Territory;
   readonly #events: ResolverEvents;
   readonly #resolved = new ResolvedOp();
   /** Number of the pass in progress or the last one: what the stream brings whole is done in it. */
@@ -40,10 +45,14 @@ export class Resolver {
   constructor(tree: NodeTree, rules: Rules, events: ResolverEvents) {
     this.#tree = tree;
     this.#rules = rules;
+    this.#territory = new Territory(tree, rules);
     this.#events = events;
   }
 
-  /** The answer is valid until the next call. Every call is followed by {@link commit} or {@link abandon}. */
+  /**
+   * The answer is valid until the next call. Every call is followed by {@link commit} or {@link
+   * abandon}.
+   */
   resolve(op: OpView): ResolvedOp {
     const resolved = this.#resolved;
     resolved.clear();
@@ -86,17 +95,14 @@ export class Resolver {
     if (op.kind === OpKind.copy) this.#resolved.other = this.#tree.find(op.mount, op.extra);
   }
 
-  /** Also of an op on an entry that is excluded, or not known: the source's directory has changed. */
+  /**
+   * Also of an op on an entry that is excluded, or not known: the source's directory has changed.
+   */
   #parents(op: OpView): void {
     if (op.kind > OpKind.rename) return;
-    this.#resolved.parent = this.#presentDirectory(op.mount, op.parent);
+    this.#resolved.parent = this.#territory.presentDirectory(op.mount, op.parent);
     if (op.kind !== OpKind.rename) return;
-    this.#resolved.newParent = this.#presentDirectory(op.mount, op.newParent);
-  }
-
-  #presentDirectory(mount: number, ino: number): number {
-    const directory = this.#tree.find(mount, ino);
-    return directory !== 0 && this.#isPresent(directory) ? directory : 0;
+    this.#resolved.newParent = this.#territory.presentDirectory(op.mount, op.newParent);
   }
 
   #namespace(op: OpView): void {
@@ -125,18 +131,9 @@ export class Resolver {
     }
   }
 
-  /** The directory, or 0 when an entry of that name in it is none of ours. */
-  #known(mount: number, parent: number, name: Uint8Array, isDirectory: boolean): number {
-    const directory = this.#tree.find(mount, parent);
-    if (directory === 0 || this.#rules.isEmpty) return directory;
-    const path = this.#tree.path(directory);
-    if (path === undefined) return directory;
-    return this.#rules.excludes(joined(path, name), isDirectory) ? 0 : directory;
-  }
-
   #create(op: OpView): void {
     const type = op.mode >>> 12;
-    if (this.#known(op.mount, op.parent, op.name, type === TYPE_DIRECTORY) === 0) return;
+    if (this.#territory.known(op.mount, op.parent, op.name, type === TYPE_DIRECTORY) === 0) return;
     const stale = this.#tree.find(op.mount, op.node);
     if (stale !== 0) this.#events.evict(stale);
     const directory = this.#tree.find(op.mount, op.parent);
@@ -146,7 +143,7 @@ export class Resolver {
     this.#begin();
     this.#dropLink(link);
     this.#place(directory, op.name);
-    const present = this.#isPresent(directory);
+    const present = this.#territory.isPresent(directory);
     this.#resolved.action = present ? Action.create : Action.none;
     this.#resolved.node = this.#enter(op.mount, op.node, type, !present);
     this.#tree.addLink(this.#resolved.node, directory, op.name);
@@ -155,10 +152,6 @@ export class Resolver {
   #place(directory: number, name: Uint8Array): void {
     this.#resolved.directory = directory;
     this.#resolved.name = name;
-  }
-
-  #isPresent(node: number): boolean {
-    return !this.#tree.has(node, NodeFlag.absent);
   }
 
   /** A new node: complete, because the stream brings all of it, or absent and wanted. */
@@ -196,7 +189,7 @@ export class Resolver {
 
   #link(op: OpView): void {
     const tree = this.#tree;
-    const directory = this.#known(op.mount, op.parent, op.name, false);
+    const directory = this.#territory.known(op.mount, op.parent, op.name, false);
     if (directory === 0) return;
     const node = tree.find(op.mount, op.node);
     const link = tree.lookup(directory, op.name);
@@ -211,10 +204,10 @@ export class Resolver {
     }
     this.#resolved.node = node;
     const first = tree.firstLink(node);
-    const nameless = this.#privateLink(node);
+    const nameless = this.#territory.privateLink(node);
     tree.addLink(node, directory, op.name);
-    if (!this.#isPresent(node)) return;
-    if (!this.#isPresent(directory)) {
+    if (!this.#territory.isPresent(node)) return;
+    if (!this.#territory.isPresent(directory)) {
       tree.setFlags(node, NodeFlag.wantNode);
       this.#wanted.push(node);
     } else if (nameless !== 0) this.#fromPrivate(nameless, directory, op.name);
@@ -223,16 +216,6 @@ export class Resolver {
       this.#resolved.newDirectory = tree.directoryOf(first);
       this.#resolved.newName = tree.nameOf(first);
     }
-  }
-
-  /** The node's link in the private directory, or 0. */
-  #privateLink(node: number): number {
-    const tree = this.#tree;
-    const home = tree.privateDirectory(tree.mount(node));
-    for (let link = tree.firstLink(node); link !== 0; link = tree.nextLink(link)) {
-      if (tree.directoryOf(link) === home) return link;
-    }
-    return 0;
   }
 
   #fromPrivate(link: number, directory: number, name: Uint8Array): void {
@@ -245,7 +228,10 @@ export class Resolver {
     tree.removeLink(link);
   }
 
-  /** A node that was not known has come to this place. The replica's entry there, if any, is cleared when it is brought. */
+  /**
+   * A node that was not known has come to this place. The replica's entry there, if any, is cleared
+   * when it is brought.
+   */
   #adopt(op: OpView, directory: number, name: Uint8Array): void {
     const node = this.#enter(op.mount, op.node, op.mode >>> 12, true);
     this.#tree.addLink(node, directory, name);
@@ -269,7 +255,7 @@ export class Resolver {
     const resolved = this.#resolved;
     resolved.node = node;
     resolved.isDirectory = isDirectory;
-    const present = this.#isPresent(node) && this.#isPresent(directory);
+    const present = this.#territory.isPresent(node) && this.#territory.isPresent(directory);
     resolved.action = present ? Action.remove : Action.none;
     resolved.isLast = this.#dropLink(link);
   }
@@ -278,23 +264,15 @@ export class Resolver {
     const tree = this.#tree;
     const fromDirectory = tree.find(op.mount, op.parent);
     const node = tree.find(op.mount, op.node);
-    const from = this.#linkOfNode(fromDirectory, op.name, node);
+    const from = this.#territory.linkOfNode(fromDirectory, op.name, node);
     const isDirectory = (node === 0 ? op.mode >>> 12 : tree.type(node)) === TYPE_DIRECTORY;
-    const toDirectory = this.#known(op.mount, op.newParent, op.name2, isDirectory);
+    const toDirectory = this.#territory.known(op.mount, op.newParent, op.name2, isDirectory);
     const whiteout = (op.flags & RENAME_WHITEOUT) !== 0;
     if (toDirectory === 0) {
       if (from !== 0) this.#removePlace(from, tree.directoryOf(from), tree.nameOf(from));
     } else if (from !== 0) this.#move(op, from, toDirectory);
     else this.#moveIn(op, node, fromDirectory, toDirectory);
     if (whiteout && fromDirectory !== 0) this.#wantListing(fromDirectory);
-  }
-
-  /** The link that the op is about: at its place, or in the private directory when its place was not known. */
-  #linkOfNode(directory: number, name: Uint8Array, node: number): number {
-    if (node === 0) return 0;
-    const link = directory === 0 ? 0 : this.#tree.lookup(directory, name);
-    if (link !== 0 && this.#tree.nodeOf(link) === node) return link;
-    return this.#privateLink(node);
   }
 
   #move(op: OpView, from: number, toDirectory: number): void {
@@ -323,20 +301,23 @@ export class Resolver {
     this.#place(tree.directoryOf(from), tree.nameOf(from));
     resolved.newDirectory = toDirectory;
     resolved.newName = op.name2;
-    const replacedPresent = replaced !== 0 && this.#isPresent(replaced);
+    const replacedPresent = replaced !== 0 && this.#territory.isPresent(replaced);
     this.#dropLink(to);
     tree.removeLink(from);
     tree.addLink(node, toDirectory, op.name2);
-    if (this.#isPresent(node)) this.#moveOnReplica(node, toDirectory);
-    else if (replacedPresent && this.#isPresent(toDirectory)) this.#onlyReplaced();
+    if (this.#territory.isPresent(node)) this.#moveOnReplica(node, toDirectory);
+    else if (replacedPresent && this.#territory.isPresent(toDirectory)) this.#onlyReplaced();
     if (resolved.isDirectory && this.#rules.dependOnPath) this.#rulesMoved(node);
   }
 
-  /** A directory that the replica does not have takes what moves there with it: all of it will be brought. */
+  /**
+   * A directory that the replica does not have takes what moves there with it: all of it will be
+   * brought.
+   */
   #moveOnReplica(node: number, toDirectory: number): void {
     const tree = this.#tree;
     const resolved = this.#resolved;
-    if (this.#isPresent(toDirectory)) {
+    if (this.#territory.isPresent(toDirectory)) {
       resolved.action = Action.rename;
       return;
     }
@@ -354,7 +335,10 @@ export class Resolver {
     resolved.name = resolved.newName;
   }
 
-  /** Only a tree that a resync has not put right yet can say that a directory would get below itself. */
+  /**
+   * Only a tree that a resync has not put right yet can say that a directory would get below
+   * itself.
+   */
   #loop(node: number): void {
     this.#begin();
     this.#wantBoth(node);
@@ -380,7 +364,7 @@ export class Resolver {
     if (to !== 0) {
       const replaced = tree.nodeOf(to);
       resolved.isDirectory = tree.type(replaced) === TYPE_DIRECTORY;
-      const present = this.#isPresent(replaced) && this.#isPresent(toDirectory);
+      const present = this.#territory.isPresent(replaced) && this.#territory.isPresent(toDirectory);
       resolved.action = present ? Action.remove : Action.none;
       resolved.node = replaced;
       resolved.isLast = this.#dropLink(to);
@@ -389,7 +373,8 @@ export class Resolver {
       this.#adopt(op, toDirectory, op.name2);
       return;
     }
-    // Known under another name: the mirror makes this one a link to it, or moves the directory here.
+    // Known under another name: the mirror makes this one a link to it, or moves the directory
+    // here.
     this.#wantBoth(toDirectory);
   }
 
@@ -443,9 +428,10 @@ export class Resolver {
   /** With one of the two absent, the exchange is a rename of the other. */
   #exchangeAction(node: number, other: number): void {
     const resolved = this.#resolved;
-    if (this.#isPresent(node) && this.#isPresent(other)) resolved.action = Action.exchange;
-    else if (this.#isPresent(node)) resolved.action = Action.rename;
-    else if (this.#isPresent(other)) {
+    if (this.#territory.isPresent(node) && this.#territory.isPresent(other))
+      resolved.action = Action.exchange;
+    else if (this.#territory.isPresent(node)) resolved.action = Action.rename;
+    else if (this.#territory.isPresent(other)) {
       resolved.action = Action.rename;
       const { directory, name } = resolved;
       resolved.node = other;
@@ -461,8 +447,9 @@ export class Resolver {
   #borderBetween(op: OpView, node: number, other: number): boolean {
     if (this.#rules.isEmpty) return false;
     const isDirectory = (slot: number) => this.#tree.type(slot) === TYPE_DIRECTORY;
-    if (this.#known(op.mount, op.newParent, op.name2, isDirectory(node)) === 0) return true;
-    return this.#known(op.mount, op.parent, op.name, isDirectory(other)) === 0;
+    if (this.#territory.known(op.mount, op.newParent, op.name2, isDirectory(node)) === 0)
+      return true;
+    return this.#territory.known(op.mount, op.parent, op.name, isDirectory(other)) === 0;
   }
 
   /** Rare and tangled cases: the listings of both directories tell what is where. */
@@ -487,7 +474,7 @@ export class Resolver {
   #forget(op: OpView): void {
     const tree = this.#tree;
     const node = tree.find(op.mount, op.node);
-    const link = node === 0 ? 0 : this.#privateLink(node);
+    const link = node === 0 ? 0 : this.#territory.privateLink(node);
     if (link !== 0) this.#removePlace(link, tree.directoryOf(link), tree.nameOf(link));
   }
 
@@ -506,9 +493,8 @@ export class Resolver {
   }
 }
 
-/** A transaction is bounded. Directories beyond this are judged anew when the listing of their parent is applied. */
+/**
+ * A transaction is bounded. Directories beyond this are judged anew when the listing of their
+ * parent is applied.
+ */
 const DIRECTORIES_REJUDGED_MAX = 500;
-
-function joined(path: Uint8Array, name: Uint8Array): Uint8Array {
-  return path.length === 0 ? name : Buffer.concat([path, Uint8Array.of(0x2f), name]);
-}

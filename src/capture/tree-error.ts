@@ -1,6 +1,9 @@
 import { StandinError } from "../base/errors.ts";
 
-/** The tree's file is not what it should be: of another version, or not finished by a killed process. */
+/**
+ * The tree's file is not what it should be: of another version, or not finished by a killed
+ * process.
+ */
 export class TreeError extends Error {
   override name = "TreeError";
 }

@@ -1,6 +1,6 @@
 /**
- * Where things lie in the resolver's shared memory. One sparse file in /dev/shm per job; a part costs memory
- * only as far as it was ever used. All positions are in 32-bit words.
+ * Where things lie in the resolver's shared memory. One sparse file in /dev/shm per job; a part
+ * costs memory only as far as it was ever used. All positions are in 32-bit words.
  *
  *     header     one page: identity, counts, heads of the free lists
  *     undo       what the transaction in progress has overwritten
@@ -9,7 +9,8 @@
  *     links      one slot a name
  *     heap       the bytes of the names
  *
- * A file with one name of 15 bytes takes 28 + 32 + 16 bytes, and 8 of buckets when there are as many buckets as files.
+ * A file with one name of 15 bytes takes 28 + 32 + 16 bytes, and 8 of buckets when there are as
+ * many buckets as files.
  */
 import { alignUp } from "../base/bytes.ts";
 

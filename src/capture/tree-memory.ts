@@ -1,13 +1,14 @@
 /**
  * The tree's memory, and the transactions that change it.
  *
- * Guarantee: after SIGKILL at any instruction, {@link TreeMemory.open} finds the tree as it was before the
- * transaction in progress, or as it was after it, never between. Every store goes through {@link set}, which first
- * notes what it overwrites; {@link commit} forgets the notes with one store, and who opens a tree with notes puts
- * everything back. Memory that belongs to no live structure (a name being written to a free place) needs no notes.
+ * Guarantee: after SIGKILL at any instruction, {@link TreeMemory.open} finds the tree as it was
+ * before the transaction in progress, or as it was after it, never between. Every store goes
+ * through {@link set}, which first notes what it overwrites; {@link commit} forgets the notes with
+ * one store, and who opens a tree with notes puts everything back. Memory that belongs to no live
+ * structure (a name being written to a free place) needs no notes.
  *
- * The order of stores is that of the program: they are typed array stores of one thread, the processor keeps their
- * order, and a killed process's finished stores stay.
+ * The order of stores is that of the program: they are typed array stores of one thread, the
+ * processor keeps their order, and a killed process's finished stores stay.
  */
 import { assert } from "../base/assert.ts";
 import { TWO_32 } from "../base/bytes.ts";
@@ -24,7 +25,10 @@ import {
   UNDO_ENTRIES,
 } from "./tree-layout.ts";
 
-/** Memory is taken from the machine in steps of this, so that running out is an error and not a signal. */
+/**
+ * Memory is taken from the machine in steps of this, so that running out is an error and not a
+ * signal.
+ */
 const STEP_BYTES = 1 << 20;
 
 export class TreeMemory {
@@ -71,7 +75,10 @@ export class TreeMemory {
     Atomics.store(this.#i32, TreeAt.magic, TREE_MAGIC);
   }
 
-  /** Rolls an unfinished transaction back. @throws {TreeError} when the file is no whole tree of this version. */
+  /**
+   * Rolls an unfinished transaction back. @throws {TreeError} when the file is no whole tree of
+   * this version.
+   */
   static open(path: string): TreeMemory {
     const shared = SharedMemory.open(path);
     if (shared.size < 4096) throw new TreeError(`${path} is cut`);

@@ -1,6 +1,7 @@
 /**
- * The resolver's tree: every node of the source that the replica should have, and all its names, as of the last op
- * that was taken in. It turns (mount, inode) into paths, and outlives the process that works on it.
+ * The resolver's tree: every node of the source that the replica should have, and all its names, as
+ * of the last op that was taken in. It turns (mount, inode) into paths, and outlives the process
+ * that works on it.
  *
  * See tree-layout.ts for the form and tree-memory.ts for why a kill does no harm.
  */
@@ -326,7 +327,10 @@ export class Tree implements NodeTree {
     memory.add(TreeAt.nodeCount, -1);
   }
 
-  /** Takes `slot` out of the chain that starts in word `head`; `next` tells where a slot keeps its successor. */
+  /**
+   * Takes `slot` out of the chain that starts in word `head`; `next` tells where a slot keeps its
+   * successor.
+   */
   #unchain(head: number, slot: number, next: (slot: number) => number): void {
     let word = head;
     while (this.#u32[word] !== slot) {

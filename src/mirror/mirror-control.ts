@@ -1,10 +1,11 @@
 /**
- * Decides what the source is asked for: the passes of a mirror, a resync, a verify, and single nodes that were found
- * different in between.
+ * Decides what the source is asked for: the passes of a mirror, a resync, a verify, and single
+ * nodes that were found different in between.
  *
- * A pass first has every directory listed, then asks for every node. What is done is marked in the tree with the
- * number of the pass, so that a restarted process goes on where the killed one was: it asks for what has no mark. An
- * answer is taken at its word only for what it says itself; a node is marked when the last record for it was applied.
+ * A pass first has every directory listed, then asks for every node. What is done is marked in the
+ * tree with the number of the pass, so that a restarted process goes on where the killed one was:
+ * it asks for what has no mark. An answer is taken at its word only for what it says itself; a node
+ * is marked when the last record for it was applied.
  *
  * Pure: reads the tree, keeps no time, sends nothing. The runner performs the effects in order.
  */
@@ -109,7 +110,8 @@ export class MirrorControl {
     state.bytesDone = 0;
     state.differing = 0;
     state.phase = Phase.listing;
-    // The kind is stored last: a kill before it leaves no pass, and the reason for the pass is still there.
+    // The kind is stored last: a kill before it leaves no pass, and the reason for the pass is
+    // still there.
     state.kind = kind;
     return [...this.recall(), { effect: "started", kind }];
   }
@@ -121,7 +123,9 @@ export class MirrorControl {
     return this.recall();
   }
 
-  /** The engine was restarted, and what it had taken of our questions is lost: all are asked again. */
+  /**
+   * The engine was restarted, and what it had taken of our questions is lost: all are asked again.
+   */
   recall(): MirrorEffect[] {
     this.#outstanding.clear();
     this.#asked.clear();
@@ -268,7 +272,9 @@ export class MirrorControl {
     }
   }
 
-  /** Asks for what the node needs and has not been asked for. Returns true when it needs something. */
+  /**
+   * Asks for what the node needs and has not been asked for. Returns true when it needs something.
+   */
   #askFor(effects: MirrorEffect[], node: number): boolean {
     const held = this.#held.get(node);
     if (held !== undefined && this.#nowMs < held.untilMs) {
@@ -362,7 +368,8 @@ export class MirrorControl {
 
   #sweepEnded(effects: MirrorEffect[], nowMs: number): void {
     if (this.#outstanding.size > 0 || this.#ranges.size > 0) {
-      // New nodes are found behind the cursor; what is before it is looked at when this is answered.
+      // New nodes are found behind the cursor; what is before it is looked at when this is
+      // answered.
       return;
     }
     const isClean = !this.#sweepAsked;

@@ -1,6 +1,7 @@
 /**
- * Blocks that were found to differ and are still to be brought, node by node. A node is right when its comparison has
- * ended and the last of its ranges has come. Bounded: a node with too many is brought whole from its first difference on.
+ * Blocks that were found to differ and are still to be brought, node by node. A node is right when
+ * its comparison has ended and the last of its ranges has come. Bounded: a node with too many is
+ * brought whole from its first difference on.
  */
 
 export interface Range {

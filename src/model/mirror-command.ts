@@ -1,6 +1,7 @@
 /**
- * The number of a mirror command says what its answers are for, so that answers that are still in the ring when the
- * applying process is killed and restarted are understood without a memory of the question.
+ * The number of a mirror command says what its answers are for, so that answers that are still in
+ * the ring when the applying process is killed and restarted are understood without a memory of the
+ * question.
  */
 
 export const Purpose = {

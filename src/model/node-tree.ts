@@ -1,26 +1,35 @@
 /**
- * What the applying side knows of the source: which nodes there are and what they are called, as of the op in
- * hand. Implemented by the resolver's tree in shared memory; used by the parts that must not know how it is kept.
+ * What the applying side knows of the source: which nodes there are and what they are called, as of
+ * the op in hand. Implemented by the resolver's tree in shared memory; used by the parts that must
+ * not know how it is kept.
  *
- * Nodes and links (a link is one name of a node) are small numbers, 0 is "none". Each mount has two directories
- * of its own: the root, and the private one, which holds nodes that the source has without a name, or whose place is
- * not known yet; on the replica it lies outside of the data.
+ * Nodes and links (a link is one name of a node) are small numbers, 0 is "none". Each mount has two
+ * directories of its own: the root, and the private one, which holds nodes that the source has
+ * without a name, or whose place is not known yet; on the replica it lies outside of the data.
  *
- * A change is made between {@link NodeTree.begin} and {@link NodeTree.commit}, and is there whole or not at all, whenever the
- * process is killed.
+ * A change is made between {@link NodeTree.begin} and {@link NodeTree.commit}, and is there whole
+ * or not at all, whenever the process is killed.
  */
 
 /** What is known of a node besides its names. Values are bits of the node's state word. */
 export const NodeFlag = {
   /** Not on the replica (yet): ops on it are dropped, because what will bring it is exact. */
   absent: 0x10,
-  /** The replica's attributes or contents are not known to be right: ask the source for the node. */
+  /**
+   * The replica's attributes or contents are not known to be right: ask the source for the node.
+   */
   wantNode: 0x20,
-  /** The replica's entries of this directory are not known to be right: ask the source for its listing. */
+  /**
+   * The replica's entries of this directory are not known to be right: ask the source for its
+   * listing.
+   */
   wantListing: 0x40,
   /** Has security.capability, which a write removes. */
   capability: 0x80,
-  /** An answer about the node has begun and not ended. What makes it wanted from here on, is wanted after it. */
+  /**
+   * An answer about the node has begun and not ended. What makes it wanted from here on, is wanted
+   * after it.
+   */
   bringing: 0x100,
   /** A listing of the directory has begun and not ended. */
   listing: 0x200,
@@ -78,7 +87,9 @@ export interface NodeTree {
   listing(directory: number): number;
   /** True when `directory` is `ancestor` or lies below it. */
   isBelow(directory: number, ancestor: number): boolean;
-  /** From the mount's root, without a leading `/`; undefined when it lies in the private directory. */
+  /**
+   * From the mount's root, without a leading `/`; undefined when it lies in the private directory.
+   */
   path(node: number): Uint8Array | undefined;
   pathOfLink(link: number): Uint8Array | undefined;
 

@@ -1,6 +1,7 @@
 /**
- * What an op means for the replica, as of its place in the order: which nodes of the tree, which directories, which
- * names. Filled by the resolver, carried out by the applier; one instance is used again and again.
+ * What an op means for the replica, as of its place in the order: which nodes of the tree, which
+ * directories, which names. Filled by the resolver, carried out by the applier; one instance is
+ * used again and again.
  */
 
 export const Action = {
@@ -37,7 +38,10 @@ export class ResolvedOp {
   /** The node has no other name: when this one goes, so does the node. */
   isLast = false;
   isDirectory = false;
-  /** The op's parents on the replica, 0 where there is none: their times change whatever becomes of the entry. */
+  /**
+   * The op's parents on the replica, 0 where there is none: their times change whatever becomes of
+   * the entry.
+   */
   parent = 0;
   newParent = 0;
 

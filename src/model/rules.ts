@@ -1,8 +1,9 @@
 /**
- * Which paths below a protected folder are copied. A list of include and exclude patterns; the first that matches
- * decides, and what none matches is included (or, when only what matches is wanted, files are excluded and folders
- * are searched: see {@link rulesOfLists}). What lies below an excluded directory is excluded with it, whatever
- * patterns say about it: to include `/a/b` and nothing else of `/a`, write `include /a/b`, `exclude /a/*`.
+ * Which paths below a protected folder are copied. A list of include and exclude patterns; the
+ * first that matches decides, and what none matches is included (or, when only what matches is
+ * wanted, files are excluded and folders are searched: see {@link rulesOfLists}). What lies below
+ * an excluded directory is excluded with it, whatever patterns say about it: to include `/a/b` and
+ * nothing else of `/a`, write `include /a/b`, `exclude /a/*`.
  *
  * Patterns are those that rsync and git have made familiar:
  *
@@ -12,8 +13,9 @@
  *     /…       a leading slash ties the pattern to the protected folder; so does a slash in the middle
  *     …/       a trailing slash makes it match directories alone
  *
- * A pattern without a slash (but a trailing one) is matched against the last name of the path. Names are bytes:
- * patterns are matched byte by byte, and a pattern written in UTF-8 matches names that hold the same bytes.
+ * A pattern without a slash (but a trailing one) is matched against the last name of the path.
+ * Names are bytes: patterns are matched byte by byte, and a pattern written in UTF-8 matches names
+ * that hold the same bytes.
  */
 import { StandinError } from "../base/errors.ts";
 
@@ -35,8 +37,9 @@ export class RuleError extends StandinError {
 export type Otherwise = "include" | "exclude files";
 
 /**
- * Rules from two plain lists: what an exclude pattern matches is left out; with include patterns, of the rest only the
- * files are copied that one of them matches, or that lie in a folder that one of them matches.
+ * Rules from two plain lists: what an exclude pattern matches is left out; with include patterns,
+ * of the rest only the files are copied that one of them matches, or that lie in a folder that one
+ * of them matches.
  *
  * @throws {RuleError}
  */
@@ -72,8 +75,8 @@ export class Rules {
   }
 
   /**
-   * Whether the entry itself is excluded, given that the directory it stands in is not. `path`: from the protected
-   * folder, without a leading slash.
+   * Whether the entry itself is excluded, given that the directory it stands in is not. `path`:
+   * from the protected folder, without a leading slash.
    */
   excludes(path: Uint8Array, isDirectory: boolean): boolean {
     if (this.#rules.length === 0) return false;
@@ -122,7 +125,10 @@ function globSource(pattern: string, shown: string): string {
   return source;
 }
 
-/** Source of a regular expression for what starts at `i`, and how many characters of the pattern it stands for. */
+/**
+ * Source of a regular expression for what starts at `i`, and how many characters of the pattern it
+ * stands for.
+ */
 function globPiece(pattern: string, i: number, shown: string): [string, number] {
   const rest = pattern.slice(i);
   if (rest.startsWith("**/")) return ["(?:.*/)?", 3];

@@ -2,8 +2,9 @@
 import type { NodeTree } from "./node-tree.ts";
 
 /**
- * Removes everything below `directory` from the tree, deepest first, one name a transaction; nodes that have another
- * name elsewhere stay. `onRemoved` hears of each node that is gone. Repeating it after a kill completes it.
+ * Removes everything below `directory` from the tree, deepest first, one name a transaction; nodes
+ * that have another name elsewhere stay. `onRemoved` hears of each node that is gone. Repeating it
+ * after a kill completes it.
  */
 export function removeBelow(
   tree: NodeTree,
@@ -37,7 +38,10 @@ function removeName(tree: NodeTree, link: number, onRemoved: (node: number) => v
   tree.commit();
 }
 
-/** Calls `each` for every link below `directory`, directories before what they hold. `each` must not change links. */
+/**
+ * Calls `each` for every link below `directory`, directories before what they hold. `each` must not
+ * change links.
+ */
 export function walkBelow(tree: NodeTree, directory: number, each: (link: number) => void): void {
   let link = tree.firstChild(directory);
   while (link !== 0) {

@@ -1,6 +1,7 @@
 /**
- * Calls for a tree of files that others may have tampered with: nothing here follows a symlink or leaves the tree
- * whose root descriptor it is given. Results follow libc.ts: a number, negative for `-errno`.
+ * Calls for a tree of files that others may have tampered with: nothing here follows a symlink or
+ * leaves the tree whose root descriptor it is given. Results follow libc.ts: a number, negative for
+ * `-errno`.
  */
 import koffi from "koffi";
 import {
@@ -37,7 +38,10 @@ const RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 /** One step of a walk; below PATH_MAX with room for the NUL. */
 const STEP_BYTES_MAX = 4000;
 
-/** Opens the directory that `names` lead to below `dir`, in as many steps as the kernel's limit on paths asks for. */
+/**
+ * Opens the directory that `names` lead to below `dir`, in as many steps as the kernel's limit on
+ * paths asks for.
+ */
 export function openDirectoryBeneath(dir: number, names: readonly Uint8Array[]): number {
   let at = dir;
   let index = 0;
@@ -67,7 +71,10 @@ const SLASH = Uint8Array.of(0x2f);
 const NUL = Uint8Array.of(0);
 const DOT = Uint8Array.of(0x2e, 0);
 
-/** Opens a folder given by its path, once, at the start; symlinks on the way to it are the administrator's. */
+/**
+ * Opens a folder given by its path, once, at the start; symlinks on the way to it are the
+ * administrator's.
+ */
 export function openRoot(path: string): number {
   return openat(AT_FDCWD, cString(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
@@ -155,7 +162,10 @@ const fsxattrBuffer = Buffer.alloc(28);
 
 export const FS_IMMUTABLE_FL = 0x10;
 export const FS_APPEND_FL = 0x20;
-/** Flags that a user sets: sync, immutable, append, no dump, no atime, dirsync, top of tree, no copy-on-write, project. */
+/**
+ * Flags that a user sets: sync, immutable, append, no dump, no atime, dirsync, top of tree, no
+ * copy-on-write, project.
+ */
 export const INODE_FLAGS_MASK = 0x208300f8;
 
 /** Inode flags of an open file or directory. */

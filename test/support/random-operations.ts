@@ -1,4 +1,6 @@
-/** Random operations on a fake source, of every kind, on few names, so that they meet each other. */
+/**
+ * Random operations on a fake source, of every kind, on few names, so that they meet each other.
+ */
 import { lstatSync, readdirSync } from "node:fs";
 import type { Prng } from "../../src/base/prng.ts";
 import type { FakeSource } from "./fake-source.ts";

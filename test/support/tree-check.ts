@@ -1,4 +1,7 @@
-/** Every invariant of a tree, checked by looking at all of it: for tests, and for whoever doubts a tree. */
+/**
+ * Every invariant of a tree, checked by looking at all of it: for tests, and for whoever doubts a
+ * tree.
+ */
 import { assert } from "../../src/base/assert.ts";
 import { type NodeTree, TYPE_DIRECTORY, WANTED } from "../../src/model/node-tree.ts";
 
