@@ -78,9 +78,6 @@ class Engine {
 
   /** Workers that are stuck in something that was not known to be slow get help. */
   async #relieve(): Promise<never> {
-    const pools = [...this.#shared.values()].map(
-      ({ pool }) => new WorkerPool(pool, this.#servingMax),
-    );
     for (;;) {
       await systemClock.sleep(RELIEVE_MS);
       for (const pool of this.#pools) pool.relieve();
