@@ -402,12 +402,16 @@ export class NodeApplier {
     const errno = op.length;
     const isGone = errno === ENOENT || errno === ESTALE || errno === ENOTDIR;
     if (node === 0) return false;
+    const compares = purposeOf(op.extra) === Purpose.compare;
     if (!isGone) {
+      // Not copied is not protected: it stays wanted, and is tried again now and then.
       this.#events.unreadable(node, errno);
-      return true;
+      if (compares) this.#differs(node, "unreadable");
+      else this.#replica.want(node, true);
+      return compares;
     }
     // The stream has not told us: the name is stale.
-    if (purposeOf(op.extra) === Purpose.compare) {
+    if (compares) {
       this.#differs(node, "extra");
       return true;
     }
