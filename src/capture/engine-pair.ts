@@ -90,6 +90,11 @@ export class EnginePair {
     this.#spare = undefined;
   }
 
+  /** For an engine that does not end by itself. */
+  kill(): void {
+    this.#serving?.kill("SIGKILL");
+  }
+
   #prepareAfter(ms: number): void {
     void this.#clock.sleep(ms).then(() => this.prepare());
   }

@@ -7,8 +7,10 @@
  * used again, unprotected.
  */
 
-/** An engine that lived this long had started well. */
+/** An engine that lived this long before somebody killed it had started well. */
 const GOOD_LIFE_MS = 1000;
+/** One that ends by itself must have done its work for longer: on a busy machine, loading takes seconds. */
+const GOOD_LIFE_BEFORE_CRASH_MS = 60_000;
 /** Deaths in a row that are answered at once. */
 const AT_ONCE = 4;
 const FIRST_PAUSE_MS = 50;
@@ -22,9 +24,10 @@ export class EngineRestarts {
     return this.#deathsInARow;
   }
 
-  /** Milliseconds to wait before the next start, or undefined: give up. */
-  afterDeath(livedMs: number): number | undefined {
-    this.#deathsInARow = livedMs >= GOOD_LIFE_MS ? 1 : this.#deathsInARow + 1;
+  /** Milliseconds to wait before the next start, or undefined: give up. `isCrash`: nobody killed it. */
+  afterDeath(livedMs: number, isCrash = false): number | undefined {
+    const goodLifeMs = isCrash ? GOOD_LIFE_BEFORE_CRASH_MS : GOOD_LIFE_MS;
+    this.#deathsInARow = livedMs >= goodLifeMs ? 1 : this.#deathsInARow + 1;
     if (this.#deathsInARow > GIVE_UP_AFTER) return undefined;
     const paused = this.#deathsInARow - AT_ONCE;
     return paused <= 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (paused - 1), PAUSE_MS_MAX);

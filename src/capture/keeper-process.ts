@@ -7,9 +7,11 @@
  * allocates nothing per request, and does not fail when its reports cannot be written.
  */
 
+import { canResend } from "../fuse/kernel.ts";
 import { abortFuseConnection, mountedDevice } from "../fuse/mount.ts";
 import { systemClock as clock } from "../platform/clock.ts";
 import { existsSync, removeTree } from "../platform/files.ts";
+import { kernelRelease } from "../platform/machine.ts";
 import {
   identify,
   keepCompiled,
@@ -18,7 +20,14 @@ import {
   spareFromOutOfMemoryKiller,
 } from "../platform/processes.ts";
 import { unmount } from "../platform/unmount.ts";
-import { AdoptError, type Connection, endEngine, mountAll, takeAll } from "./connections.ts";
+import {
+  AdoptError,
+  type Connection,
+  endEngine,
+  mountAgain,
+  mountAll,
+  takeAll,
+} from "./connections.ts";
 import { type EngineConfig, engineDescriptors } from "./engine-config.ts";
 import { type EngineEnd, EnginePair } from "./engine-pair.ts";
 import { EngineRestarts } from "./engine-restarts.ts";
@@ -33,6 +42,9 @@ import {
 const ADOPT_DELAY_MS = 1500;
 const BUSY_TIMEOUT_MS = 5000;
 const BUSY_RETRY_MS = 100;
+/** How long somebody else's unmount goes unnoticed. */
+const WATCH_MS = 500;
+const ENGINE_END_MS = 10_000;
 const STDOUT = 1;
 
 function report(event: KeeperEvent): void {
@@ -45,6 +57,9 @@ class Keeper {
   #connections: readonly Connection[] = [];
   #pair: EnginePair | undefined;
   #isStopping = false;
+  /** The mounts were given up. */
+  #isGone = false;
+  #isUnmounted = false;
 
   constructor(config: KeeperConfig) {
     this.#config = config;
@@ -67,6 +82,7 @@ class Keeper {
       report({ event: "adopted", pid: adopt.pid });
     }
     pair.serve({ adopted: adopt !== null });
+    void this.#watchMounts();
     if (this.#isStopping) await this.#unmountEach();
   }
 
@@ -90,12 +106,26 @@ class Keeper {
   }
 
   async #onEngineEnd(end: EngineEnd): Promise<void> {
-    if (end.code === 0) this.#exitUnmounted();
+    if (end.code === 0 || this.#isUnmounted) this.#exitUnmounted();
     report({ event: "engine-died", ...end });
-    const pauseMs = this.#restarts.afterDeath(end.livedMs);
+    if (!canResend(kernelRelease())) return this.#lose();
+    const pauseMs = this.#restarts.afterDeath(end.livedMs, end.signal === null);
     if (pauseMs === undefined) return this.#giveUp();
     if (pauseMs > 0) await clock.sleep(pauseMs);
     this.#pair?.serve({ adopted: true });
+  }
+
+  /**
+   * Somebody who unmounts lazily leaves the connection to those who have files open, and everybody
+   * else with the bare folder.
+   */
+  async #watchMounts(): Promise<void> {
+    while (!this.#isStopping && !this.#isGone) {
+      for (const connection of this.#connections) {
+        if (mountAgain(connection)) report({ event: "remounted", path: connection.mount.path });
+      }
+      await clock.sleep(WATCH_MS);
+    }
   }
 
   /** The engine ends with 0 when its connections are gone. */
@@ -113,12 +143,26 @@ class Keeper {
    */
   async #giveUp(): Promise<void> {
     report({ event: "gave-up", deaths: this.#restarts.deathsInARow });
+    await this.#abortEach();
+    process.exit(KeeperExit.gaveUp);
+  }
+
+  /**
+   * This kernel does not repeat what the dead engine was asked: those who wait get an error now,
+   * instead of waiting for ever, and the agent mounts again.
+   */
+  async #lose(): Promise<never> {
+    await this.#abortEach();
+    return this.#exitUnmounted();
+  }
+
+  async #abortEach(): Promise<void> {
+    this.#isGone = true;
     for (const { path } of this.#config.mounts) {
       const device = mountedDevice(path);
       if (device !== undefined) abortFuseConnection(device.minor);
       await unmount(path, { lazy: true });
     }
-    process.exit(KeeperExit.gaveUp);
   }
 
   /**
@@ -134,20 +178,31 @@ class Keeper {
 
   async #unmountEach(): Promise<void> {
     // Those mounted last may lie below those mounted first.
-    for (const { path } of this.#config.mounts.toReversed()) await this.#unmountOne(path);
+    let isEachGone = true;
+    for (const { path } of this.#config.mounts.toReversed()) {
+      isEachGone = (await this.#unmountOne(path)) && isEachGone;
+    }
+    this.#isUnmounted = isEachGone;
+    if (!isEachGone) return;
+    // Nobody uses the connections any more; an engine that does not see it is stuck.
+    await clock.sleep(ENGINE_END_MS);
+    this.#pair?.kill();
   }
 
-  async #unmountOne(path: string): Promise<void> {
+  /** False when somebody still uses the mount, which is then only out of sight. */
+  async #unmountOne(path: string): Promise<boolean> {
     const deadline = clock.monotonicMs() + BUSY_TIMEOUT_MS;
     let isReported = false;
     while (mountedDevice(path) !== undefined) {
-      if (await unmount(path, { lazy: false })) return;
+      if (await unmount(path, { lazy: false })) return true;
       if (clock.monotonicMs() > deadline) break;
       if (!isReported) report({ event: "busy", path });
       isReported = true;
       await clock.sleep(BUSY_RETRY_MS);
     }
+    if (mountedDevice(path) === undefined) return true;
     if (await unmount(path, { lazy: true })) report({ event: "detached", path });
+    return false;
   }
 }
 
