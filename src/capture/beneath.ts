@@ -106,7 +106,10 @@ export class Beneath {
     this.nodes.remember(ino, this.#handle);
   }
 
-  /** As {@link remember}, for the mirror. */
+  /**
+   * Keeps the handle that was read last until the node is gone, whether or not the kernel forgets it: the copy
+   * has the node, and may ask for it again.
+   */
   pin(ino: number): void {
     this.nodes.pin(ino, this.#handle);
   }

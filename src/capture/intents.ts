@@ -71,6 +71,11 @@ export class Intents {
     Atomics.store(this.#i32, at * 2 + VALID_I32, 1);
   }
 
+  /** The op in hand will be recorded after all, at `start`. */
+  relocate(start: number): void {
+    this.#f64[this.#own + START] = start;
+  }
+
   #line(index: number): number {
     return this.#ring.layout.intentsAt / 8 + index * LINE_F64;
   }

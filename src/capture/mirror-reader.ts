@@ -84,8 +84,7 @@ export class MirrorReader {
         return this.#directory(command);
       case CommandKind.node:
       case CommandKind.verifyNode:
-        this.#node(command);
-        return this.#context.beneath.nodes.unpin(command.node);
+        return this.#node(command);
       case CommandKind.range:
         return this.#range(command);
     }
@@ -151,7 +150,6 @@ export class MirrorReader {
     } finally {
       close(fd);
     }
-    beneath.nodes.unpin(command.node);
   }
 
   /** Fills one part, under the directory's lock; true when the listing has ended. */
@@ -201,35 +199,35 @@ export class MirrorReader {
   }
 
   #node(command: Command): void {
-    const fd = this.#openNode(command.node);
-    if (fd.error !== 0) return this.#missing(command, fd.error);
+    const node = this.#openNode(command.node);
+    if (node.error !== 0) return this.#missing(command, node.error);
     try {
-      if (!fd.isRegular) this.#special(command, fd.fd);
-      else this.#regular(command, fd.fd);
+      if (node.isRegular) this.#regular(command, node.fd);
+      else this.#attributesOnly(command, node);
     } finally {
-      close(fd.fd);
+      close(node.fd);
     }
   }
 
-  /** Opens for reading what can be, and anything else for its attributes. */
-  #openNode(ino: number): { fd: number; error: number; isRegular: boolean } {
+  /** Opens files and directories for reading, and anything else for its attributes. */
+  #openNode(ino: number): { fd: number; error: number; isRegular: boolean; isReal: boolean } {
     const { beneath } = this.#context;
     const place = beneath.open(ino, O_PATH | O_NOFOLLOW);
-    if (place < 0) return { fd: -1, error: place === -ESTALE ? ENOENT : -place, isRegular: false };
-    if (this.#statx.of(place) < 0 || !this.#statx.isRegular) {
-      return { fd: place, error: 0, isRegular: false };
-    }
+    const status = this.#statx;
+    if (place < 0 || status.of(place) < 0) return failedNode(place);
+    const { isRegular } = status;
+    const isReal = isRegular || status.isDirectory;
+    if (!isReal) return { fd: place, error: 0, isRegular, isReal };
     close(place);
     const fd = beneath.open(ino, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    if (fd < 0) return { fd: -1, error: fd === -ESTALE ? ENOENT : -fd, isRegular: false };
-    return { fd, error: 0, isRegular: true };
+    return fd < 0 ? failedNode(fd) : { fd, error: 0, isRegular, isReal };
   }
 
-  #special(command: Command, fd: number): void {
+  #attributesOnly(command: Command, node: { fd: number; isReal: boolean }): void {
     const { locks } = this.#context;
     this.#waitForRoom(OP_BYTES_MAX);
     locks.lock(command.node);
-    this.#publishNode(command, { fd, isReal: false, isLast: true });
+    this.#publishNode(command, { ...node, isLast: true });
     locks.unlock(command.node);
   }
 
@@ -357,6 +355,17 @@ export class MirrorReader {
     op.size = OP_HEADER_BYTES + 16;
     return { end: at + got, isLast: got === 0 || at + got >= size };
   }
+}
+
+/** A node that is gone is stale to those who have its handle. */
+function failedNode(result: number): {
+  fd: number;
+  error: number;
+  isRegular: boolean;
+  isReal: boolean;
+} {
+  const error = result === -ESTALE ? ENOENT : -result;
+  return { fd: -1, error, isRegular: false, isReal: false };
 }
 
 const NOTHING = new Uint8Array(0);

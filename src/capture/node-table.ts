@@ -43,7 +43,7 @@ export const NODE_FLAG_TMPFILE = 1;
 /** What holds the node is a descriptor of the engine, not the connection. */
 export const NODE_FLAG_HELD_BY_FD = 2;
 
-/** The mirror will open it soon; it stays known though the kernel has forgotten it. */
+/** The copy has the node: it stays known though the kernel has forgotten it. */
 const NODE_FLAG_PINNED = 4;
 
 const NONE = 0;
@@ -150,7 +150,7 @@ export class NodeTable {
     this.#add(ino, handle, 1, 0);
   }
 
-  /** As {@link remember}, for the mirror: until {@link unpin}, without a count. */
+  /** As {@link remember}, until {@link unpin} and without a count. */
   pin(ino: number, handle: Uint32Array): void {
     this.#add(ino, handle, 0, NODE_FLAG_PINNED);
   }
@@ -250,7 +250,7 @@ export class NodeTable {
     return this.#subtract(ino, count, 0);
   }
 
-  /** The mirror is done with the node. */
+  /** The node is gone, or will be when the kernel forgets it. */
   unpin(ino: number): void {
     this.#subtract(ino, 0, NODE_FLAG_PINNED);
   }

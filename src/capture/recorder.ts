@@ -54,7 +54,6 @@ export class Recorder {
   readonly op: OpView = new OpView(new ArrayBuffer(SMALL_OP_BYTES));
   #doubt: Doubt | undefined;
   /** Bytes of the place that the intent names, until a record stands there. */
-  #reserved = 0;
 
   constructor(options: RecorderOptions) {
     const { ring, arena, mount, memory, spare } = options;
@@ -70,7 +69,6 @@ export class Recorder {
   requestSpace(): RequestSpace {
     const isOn = this.ring.recording === RecordingState.on;
     const at = isOn ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
-    this.#reserved = 0;
     const space = this.#space;
     space.memory = at === NO_ROOM ? this.#spare : this.#memory;
     space.base = at === NO_ROOM ? 0 : at;
@@ -111,6 +109,20 @@ export class Recorder {
     return records;
   }
 
+  /**
+   * Call under the locks, with what {@link begin} answered: recording may have begun again meanwhile, and a mirror
+   * may have looked at the node before the change that is about to be made.
+   */
+  confirm(records: boolean, bytes: number): boolean {
+    if (records || this.ring.recording !== RecordingState.on) return records;
+    if (!this.#hasRoom(bytes)) {
+      this.#declareGap();
+      return false;
+    }
+    this.#intents.relocate(this.#writer.start);
+    return true;
+  }
+
   /** Makes room for a record that answers no request and that nothing can put in doubt. */
   beginUnasked(bytes: number): boolean {
     return this.ring.recording === RecordingState.on && this.#findRoom(bytes);
@@ -136,10 +148,7 @@ export class Recorder {
   }
 
   #hasRoom(bytes: number): boolean {
-    this.#reserved = 0;
-    if (!this.ring.hasIndexRoom() || this.#writer.reserve(bytes) === NO_ROOM) return false;
-    this.#reserved = bytes;
-    return true;
+    return this.ring.hasIndexRoom() && this.#writer.keepOrReserve(bytes);
   }
 
   #declareGap(): void {
@@ -161,19 +170,16 @@ export class Recorder {
   }
 
   /** Publishes the small record in hand. */
-  commit(): number {
+  commit(): void {
     const { size } = this.op;
+    // Behind a gap that somebody declared meanwhile nothing may follow.
+    if (this.ring.recording !== RecordingState.on) return this.lose();
     // The first record goes to the very place that the intent names: whether one stands there tells
-    // the next engine that the change was recorded. Reserving again could find another place.
-    if (size > this.#reserved && !this.#hasRoom(size)) {
-      // A follow-up record (an inherited ACL) that found the arena just filled.
-      this.#declareGap();
-      return 0;
-    }
+    // the next engine that the change was recorded. A follow-up may find the arena just filled.
+    if (!this.#hasRoom(size)) return this.#declareGap();
     const at = this.#writer.at;
     this.#memory.bytes.set(this.op.bytes.subarray(0, size), at);
-    this.#reserved = 0;
-    return this.#writer.publish(size);
+    this.#writer.publish(size);
   }
 
   /**
@@ -190,9 +196,9 @@ export class Recorder {
   }
 
   /** Publishes the record of {@link placeData}. */
-  publishPlaced(size: number): number {
-    this.#reserved = 0;
-    return this.#writer.publish(size);
+  publishPlaced(size: number): void {
+    if (this.ring.recording !== RecordingState.on) this.lose();
+    else this.#writer.publish(size);
   }
 }
 

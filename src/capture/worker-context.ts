@@ -1,11 +1,14 @@
 /** What the handlers of one worker share: the ways to the files beneath, to the ring, and some scratch memory. */
 import { writeU64 } from "../base/bytes.ts";
+import { writeU64 } from "../base/bytes.ts";
 import type { Reply, Request } from "../fuse/message.ts";
 import {
   type EntryIdentity,
   FUSE_DEV_IOC_BACKING_CLOSE,
   FUSE_DEV_IOC_BACKING_OPEN,
   ENTRY_OUT_BYTES,
+  NOTIFY_INVAL_INODE,
+  NOTIFY_INVAL_INODE_BYTES,
   writeEntry,
 } from "../fuse/abi.ts";
 import {
@@ -177,6 +180,19 @@ export class WorkerContext {
     if (id <= 0) return { id: fd, flags: NODE_FLAG_HELD_BY_FD };
     close(fd);
     return { id, flags: 0 };
+  }
+
+  /** Tells the kernel to ask for the node's attributes again. */
+  invalidateAttributes(nodeId: number): void {
+    const { view, address } = this.scratch;
+    view.setUint32(0, NOTIFY_INVAL_INODE_BYTES, true);
+    view.setInt32(4, NOTIFY_INVAL_INODE, true);
+    view.setBigUint64(8, 0n, true);
+    writeU64(view, 16, nodeId);
+    // A negative offset leaves the data alone.
+    view.setBigInt64(24, -1n, true);
+    view.setBigInt64(32, 0n, true);
+    writeAt(this.fuseFd, address, NOTIFY_INVAL_INODE_BYTES);
   }
 
   /** A handler threw: gives back what it had in hand, lest others wait for it for ever. */

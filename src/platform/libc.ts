@@ -281,7 +281,7 @@ export function ftruncate(fd: Descriptor, size: number): number {
   return checked(ftruncate_(fd, size));
 }
 
-/** `times`: two struct timespec (atime, mtime), 32 bytes. `path` null acts on `fd` itself. */
+/** `times`: two struct timespec (atime, mtime), 32 bytes. For `fd` itself: {@link EMPTY_PATH} and AT_EMPTY_PATH. */
 export function utimensat(fd: Descriptor, path: Bytes | null, times: Bytes, flags: number): number {
   return checked(utimensat_(fd, path, times, flags));
 }

@@ -44,7 +44,7 @@ import {
   UTIME_OMIT,
   utimensat,
 } from "../../platform/libc.ts";
-import { writeI64, writeU64 } from "../../base/bytes.ts";
+import { writeI64 } from "../../base/bytes.ts";
 import type { NodeUse } from "../beneath.ts";
 import { Past } from "../recorder.ts";
 import { VALID_SECONDS, type WorkerContext } from "../worker-context.ts";
@@ -129,7 +129,7 @@ function writeTime(
 ): void {
   const isNow = (from.valid & from.now) !== 0;
   const isGiven = (from.valid & from.given) !== 0;
-  writeU64(timesView, at, isGiven && !isNow ? request.u64(from.sec) : 0);
+  writeI64(timesView, at, isGiven && !isNow ? request.i64(from.sec) : 0);
   const given = isGiven ? request.u32(from.nsec) : UTIME_OMIT;
   writeI64(timesView, at + 8, isNow ? UTIME_NOW : given);
 }
@@ -181,7 +181,8 @@ export function recordAttributes(context: WorkerContext, ino: number, valid: num
 
 /** Which attributes an op must carry: a change of size or owner changes others with it. */
 function recordedValid(valid: number): number {
-  let out = 0;
+  // chown(file, -1, -1) takes set-ID bits away all the same.
+  let out = valid === 0 ? SETATTR_MODE : 0;
   if ((valid & FATTR_SIZE) !== 0) out |= SETATTR_SIZE | SETATTR_MTIME | SETATTR_MODE;
   if ((valid & (FATTR_UID | FATTR_GID)) !== 0) out |= SETATTR_UID | SETATTR_GID | SETATTR_MODE;
   if ((valid & FATTR_MODE) !== 0) out |= SETATTR_MODE;
@@ -200,8 +201,9 @@ function setattr(context: WorkerContext, request: Request, reply: Reply): number
       : beneath.usePlace(ino, use);
   if (error < 0) return error;
   const past = recorder.past(request);
-  const records = recorder.begin(request, SET_OP_BYTES);
+  const begun = recorder.begin(request, SET_OP_BYTES);
   locks.lock(ino);
+  const records = recorder.confirm(begun, SET_OP_BYTES);
   let result = past === Past.recorded ? 0 : applyChanges(context, request, valid);
   if (result === 0) result = statx.of(use.fd);
   if (result === 0) {

@@ -89,14 +89,16 @@ function create(context: WorkerContext, request: Request, reply: Reply): number 
   const error = beneath.useDirectory(parent, use);
   if (error < 0) return error;
   const past = recorder.past(request);
-  const records = recorder.begin(request, CREATE_BYTES + ACL_ROOM_BYTES);
+  const begun = recorder.begin(request, CREATE_BYTES + ACL_ROOM_BYTES);
   context.becomeCaller(request, creation.umask);
   locks.lock(parent);
+  const records = recorder.confirm(begun, CREATE_BYTES + ACL_ROOM_BYTES);
   let result = past === Past.recorded ? 0 : make(request, use.fd, creation);
   // Begun by an engine that was killed, and the kernel had made sure that the name was free: it was us.
   if (result === -EEXIST && past === Past.begun) result = 0;
   if (result === 0) result = context.lookUp(use.fd, request.address(creation.nameAt), reply, 0);
   if (result === 0) {
+    beneath.pin(context.statx.ino);
     if (records) recordCreate(context, request, { parent, creation, past });
     else recorder.lose();
   }
@@ -214,8 +216,9 @@ function link(context: WorkerContext, request: Request, reply: Reply): number {
     return error;
   }
   const past = recorder.past(request);
-  const records = recorder.begin(request, CREATE_BYTES);
+  const begun = recorder.begin(request, CREATE_BYTES);
   locks.lockAll(parent, ino, 0, 0);
+  const records = recorder.confirm(begun, CREATE_BYTES);
   const name = request.address(8);
   let result =
     past === Past.recorded ? 0 : linkatAt(use2.fd, EMPTY_AT, use.fd, name, AT_EMPTY_PATH);

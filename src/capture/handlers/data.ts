@@ -29,6 +29,7 @@ const FSYNC_DATA_ONLY = 1;
 const COPY_BYTES_MAX = 16 << 20;
 /** Room for a follow-up record besides the op itself. */
 const FOLLOW_UP_BYTES = 256;
+const SMALL_OP_BYTES = OP_HEADER_BYTES + FOLLOW_UP_BYTES;
 
 /** What is cached beneath is read at once; for the rest another worker takes our place while we wait. */
 function read(context: WorkerContext, request: Request, reply: Reply): number {
@@ -81,8 +82,10 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
   const offset = request.u64(8);
   const kills = (request.u32(20) & WRITE_KILL_SUIDGID) !== 0;
   const past = recorder.past(request);
-  const records = recorder.begin(request, OP_HEADER_BYTES + size + FOLLOW_UP_BYTES);
+  const room = OP_HEADER_BYTES + size + FOLLOW_UP_BYTES;
+  const begun = recorder.begin(request, room);
   locks.lock(ino);
+  const records = recorder.confirm(begun, room);
   let written = size;
   if (past !== Past.recorded) {
     written = use.appends
@@ -122,6 +125,14 @@ function append(context: WorkerContext, request: Request, past: number): number 
   return pwriteAt(use.fd, request.address(WRITE_IN_BYTES), size, offset);
 }
 
+/**
+ * Whether a change of data by this caller takes set-ID bits away. FALLOCATE and COPY_FILE_RANGE do
+ * not say so, unlike WRITE; beneath, all callers lose them who lack CAP_FSETID.
+ */
+function losesSetIds(request: Request): boolean {
+  return request.uid !== 0;
+}
+
 function fallocate(context: WorkerContext, request: Request): number {
   const { beneath, locks, recorder, statx, use } = context;
   const ino = beneath.ino(request.nodeId);
@@ -131,9 +142,10 @@ function fallocate(context: WorkerContext, request: Request): number {
   const length = request.u64(16);
   const mode = request.u32(24);
   const past = recorder.past(request);
-  const records = recorder.begin(request, OP_HEADER_BYTES + FOLLOW_UP_BYTES);
+  const begun = recorder.begin(request, SMALL_OP_BYTES);
   context.pool.beforeSlow();
   locks.lock(ino);
+  const records = recorder.confirm(begun, SMALL_OP_BYTES);
   let result = past === Past.recorded ? 0 : sysFallocate(use.fd, mode, offset, length);
   if (result === 0) result = statx.of(use.fd);
   if (result === 0 && records && past !== Past.recorded) {
@@ -144,7 +156,7 @@ function fallocate(context: WorkerContext, request: Request): number {
     fillTimes(context, op);
     recorder.commit();
   } else if (result === 0 && !records) recorder.lose();
-  if (result === 0 && killSetIds(context, use) && records) {
+  if (result === 0 && losesSetIds(request) && killSetIds(context, use) && records) {
     recordAttributes(context, ino, SETATTR_MODE);
   }
   locks.unlock(ino);
@@ -174,9 +186,10 @@ function copyFileRange(context: WorkerContext, request: Request, reply: Reply): 
   }
   const past = recorder.past(request);
   const length = Math.min(request.u64(40), COPY_BYTES_MAX);
-  const records = recorder.begin(request, OP_HEADER_BYTES + FOLLOW_UP_BYTES, length);
+  const begun = recorder.begin(request, SMALL_OP_BYTES);
   context.pool.beforeSlow();
   locks.lockAll(from, to, 0, 0);
+  const records = recorder.confirm(begun, SMALL_OP_BYTES);
   const copied = copyAndRecord(context, request, { from, to, length, past, records });
   locks.unlockAll();
   beneath.release(use);
@@ -214,7 +227,9 @@ function copyAndRecord(
     op.size = OP_HEADER_BYTES + 8;
     recorder.commit();
   }
-  if (killSetIds(context, use2) && copy.records) recordAttributes(context, copy.to, SETATTR_MODE);
+  if (losesSetIds(request) && killSetIds(context, use2) && copy.records) {
+    recordAttributes(context, copy.to, SETATTR_MODE);
+  }
   return copied;
 }
 

@@ -15,6 +15,7 @@ const FS_IOC_FSSETXATTR = 0x401c5820;
 
 const IOCTL_IN_BYTES = 32;
 const IOCTL_OUT_BYTES = 16;
+const FLAGS_OP_BYTES = OP_HEADER_BYTES + 8;
 /** `struct fsxattr`; its u32 at 12 is the project id. */
 const FSXATTR_BYTES = 28;
 const PROJECT_ID_AT = 12;
@@ -57,8 +58,9 @@ function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
   const fd = beneath.open(ino, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return fd;
   const past = recorder.past(request);
-  const records = isSet && recorder.begin(request, OP_HEADER_BYTES + 64);
+  const begun = isSet && recorder.begin(request, FLAGS_OP_BYTES);
   locks.lock(ino);
+  const records = isSet && recorder.confirm(begun, FLAGS_OP_BYTES);
   if (isSet) scratch.bytes.set(request.bytes(IOCTL_IN_BYTES, IOCTL_IN_BYTES + bytes), 0);
   // Beneath writes a long's worth for 4-byte flags on some file systems.
   else scratch.bytes.fill(0, 0, FSXATTR_BYTES + 4);
@@ -68,10 +70,14 @@ function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
     if (records && past !== Past.recorded) recordFlags(context, ino, fd);
     else if (isSet && !records) recorder.lose();
   }
+  // A descriptor that was opened for writing before the flags would not obey them.
+  if (isSet && result >= 0) beneath.purge(ino);
   locks.unlock(ino);
   close(fd);
   recorder.finish();
   if (result < 0) return result;
+  // The kernel does not know that this changed the node's ctime.
+  if (isSet) context.invalidateAttributes(request.nodeId);
   for (let at = 0; at < IOCTL_OUT_BYTES; at += 4) reply.setU32(at, 0);
   reply.length = IOCTL_OUT_BYTES + (isSet ? 0 : bytes);
   return 0;

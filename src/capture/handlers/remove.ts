@@ -5,7 +5,7 @@
 import { Opcode } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
-import { OP_HEADER_BYTES, OpKind, TIME_BYTES } from "../../model/op.ts";
+import { OP_HEADER_BYTES, OpKind, SETATTR_MTIME, TIME_BYTES } from "../../model/op.ts";
 import {
   AT_REMOVEDIR,
   EINVAL,
@@ -18,6 +18,7 @@ import type { Statx } from "../../platform/statx.ts";
 import { NODE_FLAG_HELD_BY_FD } from "../node-table.ts";
 import { Past } from "../recorder.ts";
 import { type Hold, NO_HOLD, type WorkerContext } from "../worker-context.ts";
+import { recordAttributes } from "./attributes.ts";
 import { writeNames } from "./create.ts";
 
 const REMOVE_BYTES = OP_HEADER_BYTES + TIME_BYTES + 256;
@@ -32,6 +33,7 @@ function holdIfLast(context: WorkerContext, statx: Statx): Hold {
 /** After the removal: the connection's hold takes over from our own descriptors. */
 function afterLoss(context: WorkerContext, ino: number, hold: Hold): void {
   const { beneath } = context;
+  beneath.nodes.unpin(ino);
   if (hold.id !== 0 && !beneath.nodes.hold(ino, hold.id, hold.flags)) context.letGo(hold);
   beneath.purge(ino);
 }
@@ -54,8 +56,9 @@ function remove(context: WorkerContext, request: Request): number {
   const ino = isGone ? recorder.witness(0) : statx.ino;
   const left = isGone ? recorder.witness(1) : linksLeft(statx);
   const hold = isGone ? heldBefore(recorder.witness(2)) : holdIfLast(context, statx);
-  const records = recorder.begin(request, REMOVE_BYTES, ino, left, survivingId(hold));
+  const begun = recorder.begin(request, REMOVE_BYTES, ino, left, survivingId(hold));
   locks.lockAll(parent, ino, 0, 0);
+  const records = recorder.confirm(begun, REMOVE_BYTES);
   const flags = request.opcode === Opcode.rmdir ? AT_REMOVEDIR : 0;
   const result = isGone ? 0 : unlinkatAt(use.fd, name, flags);
   if (result === 0) {
@@ -163,17 +166,26 @@ function renameBetween(context: WorkerContext, request: Request, renaming: Renam
   const isLoss = isDone ? recorder.witness(2) > 0 : takesLastName(statx2, target, renaming.flags);
   const hold = isDone ? heldBefore(recorder.witness(2) - 1) : holdTarget(context, isLoss);
   const loss = isLoss ? 1 + survivingId(hold) : 0;
-  const records = recorder.begin(request, RENAME_BYTES, ino, target, loss);
+  const begun = recorder.begin(request, RENAME_BYTES, ino, target, loss);
   locks.lockAll(renaming.parent, renaming.newParent, ino, target);
+  const records = recorder.confirm(begun, RENAME_BYTES);
   const result = isDone ? 0 : renameat2At(use.fd, from, use2.fd, to, renaming.flags);
   if (result === 0) {
     if (!records) recorder.lose();
     else if (past !== Past.recorded) recordRename(context, request, { renaming, ino, target });
+  } else if (records && (renaming.flags & RENAME_WHITEOUT) !== 0) {
+    recordAttempt(context, renaming.parent);
   }
   locks.unlockAll();
   if (result === 0 && isLoss) afterLoss(context, target, hold);
   else context.letGo(hold);
   return result;
+}
+
+/** ext4 puts a whiteout in place before it looks further, and takes it back: times change. */
+function recordAttempt(context: WorkerContext, parent: number): void {
+  const { statx, use } = context;
+  if (statx.of(use.fd) === 0) recordAttributes(context, parent, SETATTR_MTIME);
 }
 
 function holdTarget(context: WorkerContext, isLoss: boolean): Hold {

@@ -108,11 +108,13 @@ function setxattr(context: WorkerContext, request: Request): number {
   const error = beneath.usePlace(ino, use);
   if (error < 0) return error;
   const past = recorder.past(request);
-  const records = recorder.begin(request, OP_HEADER_BYTES + NAME_BYTES_MAX + size + 1);
+  const room = OP_HEADER_BYTES + NAME_BYTES_MAX + size + 1;
+  const begun = recorder.begin(request, room);
   const name = request.address(SETXATTR_IN_BYTES);
   const value = request.address(nameEnd + 1);
   const flags = request.u32(4);
   locks.lock(ino);
+  const records = recorder.confirm(begun, room);
   let result = past === Past.recorded ? 0 : set(context, use, { name, value, size, flags });
   if (result === -EEXIST && past === Past.begun && flags === XATTR_CREATE) result = 0;
   if (result === 0) result = statx.of(use.fd);
@@ -161,9 +163,11 @@ function removexattr(context: WorkerContext, request: Request): number {
   const error = beneath.usePlace(ino, use);
   if (error < 0) return error;
   const past = recorder.past(request);
-  const records = recorder.begin(request, OP_HEADER_BYTES + NAME_BYTES_MAX + 1);
+  const room = OP_HEADER_BYTES + NAME_BYTES_MAX + 1;
+  const begun = recorder.begin(request, room);
   const name = request.address(0);
   locks.lock(ino);
+  const records = recorder.confirm(begun, room);
   let result = 0;
   if (past !== Past.recorded) {
     result = use.real ? fremovexattrAt(use.fd, name) : removexattrAt(pathOf(context, use), name);
