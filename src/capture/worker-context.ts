@@ -1,6 +1,5 @@
 /** What the handlers of one worker share: the ways to the files beneath, to the ring, and some scratch memory. */
 import { writeU64 } from "../base/bytes.ts";
-import { writeU64 } from "../base/bytes.ts";
 import type { Reply, Request } from "../fuse/message.ts";
 import {
   type EntryIdentity,
@@ -28,6 +27,7 @@ import {
   type NativeMemory,
   preadv2At,
   RWF_NOWAIT,
+  writeAt,
 } from "../platform/native.ts";
 import { Statx } from "../platform/statx.ts";
 import { type Beneath, type NodeUse, newNodeUse } from "./beneath.ts";

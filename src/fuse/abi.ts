@@ -133,6 +133,9 @@ export const InitFlag2 = {
 /** Set in `unique` (bit 63) of a request that the kernel sends a second time. */
 export const UNIQUE_RESEND_HIGH = 0x80000000;
 export const NOTIFY_RESEND = 7;
+export const NOTIFY_INVAL_INODE = 2;
+/** Header and `struct fuse_notify_inval_inode_out`. */
+export const NOTIFY_INVAL_INODE_BYTES = 40;
 
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const SETXATTR_ACL_KILL_SGID = 1;

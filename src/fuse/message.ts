@@ -1,5 +1,5 @@
 /** Windows on the request in hand and on the reply that is being made; one pair per worker, reused. */
-import { indexOfNul, readU64, writeU64 } from "../base/bytes.ts";
+import { indexOfNul, readI64, readU64, writeU64 } from "../base/bytes.ts";
 import type { NativeMemory } from "../platform/native.ts";
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES, UNIQUE_RESEND_HIGH } from "./abi.ts";
 
@@ -55,6 +55,9 @@ export class Request {
   }
   u64(at: number): number {
     return readU64(this.view, this.base + IN_HEADER_BYTES + at);
+  }
+  i64(at: number): number {
+    return readI64(this.view, this.base + IN_HEADER_BYTES + at);
   }
   /** Address of the body's byte `at`, for system calls. */
   address(at: number): number {
