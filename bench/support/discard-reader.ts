@@ -1,0 +1,43 @@
+/**
+ * Reads a ring and throws away what it reads, every byte of it: the least that can stand at the
+ * other end when capture alone is measured. Ends with its parent.
+ *
+ *   node discard-reader.ts RING
+ */
+import { RecordingState, Ring, RingReader } from "../../src/journal/ring.ts";
+import { OP_BYTES_MAX } from "../../src/model/op.ts";
+
+const OPS_PER_TURN = 4096;
+const WAIT_MS = 50;
+
+const ring = Ring.open(process.argv[2] ?? "");
+const reader = new RingReader(ring);
+const scratch = new Uint8Array(OP_BYTES_MAX);
+const parent = process.ppid;
+let isStopping = false;
+process.on("SIGTERM", () => {
+  isStopping = true;
+});
+ring.recording = RecordingState.on;
+process.stdout.write("reading\n");
+
+function turn(): void {
+  if (isStopping || process.ppid !== parent) process.exit(0);
+  let count = 0;
+  while (count < OPS_PER_TURN) {
+    const op = reader.peek();
+    if (op === undefined) break;
+    const { size } = ring.locate(reader.lsnNext);
+    if (size > 0) scratch.set(op.bytes.subarray(op.base, op.base + size));
+    reader.release();
+    count += 1;
+  }
+  if (count === 0) {
+    // Everything is read: a gap that a full ring left ends here.
+    if (ring.recording !== RecordingState.on) ring.recording = RecordingState.on;
+    ring.waitBeyond(reader.lsnNext - 1, WAIT_MS);
+  }
+  setImmediate(turn);
+}
+
+turn();

@@ -1,0 +1,144 @@
+/** Sets up the targets of a comparison, side by side in one work folder. */
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+
+import { systemClock } from "../../src/platform/clock.ts";
+import { readMountTable } from "../../src/platform/mount-table.ts";
+import { type Argument, type Arguments, namedValue } from "./arguments.ts";
+import { CaptureAlone } from "./capture-alone.ts";
+import type { Cleanup } from "./cleanup.ts";
+import { runCommand } from "./run-command.ts";
+import { StandinLocal } from "./standin-local.ts";
+import { HEALTHY, mountIdOf, plainTarget, type Target } from "./target.ts";
+
+const MOUNT_MS = 20_000;
+const START_MS = 60_000;
+
+export const TARGET_ARGUMENTS: Readonly<Record<string, Argument>> = {
+  own: {
+    help: "folders to set up, of: bare, capture (alone, read and discarded), copy (kept too)",
+    default: "bare,capture,copy",
+  },
+  target: {
+    help: "NAME=DIR: a folder to compare with, for example a mounted peer",
+    multiple: true,
+  },
+  peer: {
+    help: "NAME=COMMAND: a peer that sh -c COMMAND mounts, from $SOURCE on $MOUNT",
+    multiple: true,
+  },
+};
+
+/** All targets that the command line names. */
+export async function makeTargets(
+  cleanup: Cleanup,
+  work: string,
+  given: Arguments,
+): Promise<Target[]> {
+  const targets: Target[] = [];
+  for (const name of given.list("own")) {
+    console.error(`setting up ${name}`);
+    targets.push(await ownTarget(cleanup, work, name));
+  }
+  for (const text of given.each("peer")) {
+    const { name, value } = namedValue(text);
+    console.error(`mounting ${name}`);
+    targets.push(await mountedPeer(cleanup, work, name, value));
+  }
+  for (const text of given.each("target")) {
+    const { name, value } = namedValue(text);
+    targets.push(plainTarget(name, "peer", realpathSync(value)));
+  }
+  const names = new Set(targets.map(({ name }) => name));
+  if (names.size < targets.length) throw new Error("two targets have the same name");
+  if (targets.length === 0) throw new Error("no targets: name some with --own, --peer or --target");
+  return targets;
+}
+
+function ownTarget(cleanup: Cleanup, work: string, name: string): Target | Promise<Target> {
+  const folder = `${work}/${name}`;
+  mkdirSync(folder);
+  if (name === "bare") return plainTarget(name, "bare", folder);
+  if (name === "capture") return captureTarget(cleanup, name, folder);
+  if (name === "copy") return copyTarget(cleanup, name, folder);
+  throw new Error(`--own ${name}: there are bare, capture and copy`);
+}
+
+/** Removed last, when all is unmounted. */
+export function makeStateFolder(cleanup: Cleanup): string {
+  const folder = mkdtempSync(`${tmpdir()}/standin-bench-state-`);
+  cleanup.add(`remove ${folder}`, () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function captureTarget(cleanup: Cleanup, name: string, folder: string): Promise<Target> {
+  const capture = await CaptureAlone.start(cleanup, folder, makeStateFolder(cleanup));
+  return {
+    name,
+    kind: "own",
+    folder,
+    mountId: mountIdOf(folder),
+    settle: () => capture.settle(),
+    health: async () => ({ gaps: capture.gaps, restarts: capture.engineDeaths }),
+  };
+}
+
+async function copyTarget(cleanup: Cleanup, name: string, folder: string): Promise<Target> {
+  const replica = `${folder}-replica`;
+  mkdirSync(replica);
+  const folders = { source: folder, replica, state: makeStateFolder(cleanup) };
+  const local = StandinLocal.start(cleanup, folders);
+  await local.waitFor("mirrored", START_MS);
+  return {
+    name,
+    kind: "own",
+    folder,
+    mountId: mountIdOf(folder),
+    settle: () => local.flush(),
+    async health() {
+      return { gaps: (await local.status()).queue.gaps, restarts: local.restarts };
+    },
+  };
+}
+
+async function mountedPeer(
+  cleanup: Cleanup,
+  work: string,
+  name: string,
+  command: string,
+): Promise<Target> {
+  const source = `${work}/${name}-source`;
+  const folder = `${work}/${name}`;
+  for (const path of [source, folder]) {
+    mkdirSync(path);
+    chmodSync(path, 0o755);
+  }
+  cleanup.add(`unmount ${folder}`, () => unmountPeer(folder));
+  // Its server goes on in the background and must not hold our pipes.
+  const quiet = `exec </dev/null >/dev/null 2>&1; ${command}`;
+  await runCommand("sh", ["-c", quiet], {
+    limitMs: MOUNT_MS,
+    env: { SOURCE: source, MOUNT: folder },
+  });
+  const deadline = performance.now() + MOUNT_MS;
+  while (!isMountPoint(folder)) {
+    if (performance.now() > deadline) throw new Error(`${name}: nothing is mounted at ${folder}`);
+    await systemClock.sleep(50);
+  }
+  const target = { name, kind: "peer" as const, folder, mountId: mountIdOf(folder) };
+  return { ...target, settle: async () => {}, health: async () => HEALTHY };
+}
+
+function isMountPoint(folder: string): boolean {
+  return readMountTable().some(({ path }) => path === folder);
+}
+
+async function unmountPeer(folder: string): Promise<void> {
+  for (let attempt = 0; attempt < 10 && isMountPoint(folder); attempt++) {
+    await runCommand("umount", [folder], { accept: [0, 1, 32], limitMs: MOUNT_MS });
+    if (isMountPoint(folder)) await systemClock.sleep(500);
+  }
+  if (isMountPoint(folder)) await runCommand("umount", ["-l", folder], { limitMs: MOUNT_MS });
+  // A server ends shortly after its mount; until then it holds the folder beneath.
+  await systemClock.sleep(300);
+}
