@@ -6,7 +6,13 @@
 import type { KeeperConfig, KeeperEvent } from "../capture/keeper-config.ts";
 import { closeSync, emptyFile, existsSync, openForAppend, readFrom } from "../platform/files.ts";
 import { JsonLineParser } from "../platform/json-lines.ts";
-import { isAlive, reportLine, sendSignal, startScript } from "../platform/processes.ts";
+import {
+  type ChildProcess,
+  isAlive,
+  reportLine,
+  sendSignal,
+  startScript,
+} from "../platform/processes.ts";
 import {
   foldKeeperEvent,
   judgeKeeper,
@@ -25,7 +31,7 @@ export class KeeperLink {
   #known: KeeperState = NO_KEEPER;
   #position = 0;
   /** Between start and the keeper's first report nothing is known of it but this. */
-  #isStarting = false;
+  #starting: ChildProcess | undefined;
 
   constructor(state: StateDirectory, listener: (event: KeeperEvent) => void) {
     this.#state = state;
@@ -41,7 +47,6 @@ export class KeeperLink {
     const { keeperEvents, keeperLog } = this.#state;
     const stdout = openForAppend(keeperEvents);
     const stderr = openForAppend(keeperLog);
-    this.#isStarting = true;
     const child = startScript({
       base: import.meta.url,
       script: "../capture/keeper-process.ts",
@@ -49,12 +54,15 @@ export class KeeperLink {
       stdio: ["ignore", stdout, stderr],
       detached: true,
     });
+    this.#starting = child;
     child.unref();
-    child.once("exit", () => {
-      this.#isStarting = false;
-    });
+    // The exit of the keeper before it may be told only now.
+    const isOver = () => {
+      if (this.#starting === child) this.#starting = undefined;
+    };
+    child.once("exit", isOver);
     child.once("error", (error) => {
-      this.#isStarting = false;
+      isOver();
       this.#onEvent({ event: "failed", message: `start the keeper: ${error.message}` });
     });
     closeSync(stdout);
@@ -89,7 +97,7 @@ export class KeeperLink {
   }
 
   verdict(): KeeperVerdict {
-    if (this.#isStarting) return "alive";
+    if (this.#starting !== undefined) return "alive";
     const { keeper, engine } = this.#known;
     return judgeKeeper(this.#known, {
       keeper: keeper !== undefined && isAlive(keeper),
@@ -104,7 +112,7 @@ export class KeeperLink {
   }
 
   #onEvent(event: KeeperEvent): void {
-    if (event.event === "keeper-started") this.#isStarting = false;
+    if (event.event === "keeper-started") this.#starting = undefined;
     this.#known = foldKeeperEvent(this.#known, event);
     this.#listener(event);
   }
