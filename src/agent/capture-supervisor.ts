@@ -56,6 +56,13 @@ export class CaptureSupervisor {
     return this.#link.known;
   }
 
+  /** What the keeper says, and what the mount table says: others may unmount. */
+  get isMounted(): boolean {
+    const { isMounted, end } = this.known;
+    if (!isMounted || end?.kind === "unmounted") return false;
+    return this.#config.mounts.every(({ path }) => isStandinMount(path));
+  }
+
   /** The engine died again and again; the folder is left unmounted. */
   get isBroken(): boolean {
     return this.#isBroken;

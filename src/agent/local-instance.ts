@@ -239,6 +239,7 @@ export class LocalInstance {
     }
     if (event.event === "engine-started") this.#save({ engine: processOf(event) });
     if (event.event === "engine-died") this.#onRestart("engine");
+    if (event.event === "remounted") this.#onLost();
   }
 
   /** Not of the first start, and not of what an earlier agent has seen. */

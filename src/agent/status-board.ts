@@ -143,7 +143,7 @@ export class StatusBoard {
   #facts(nowMs: number, sample: RingSample): ProtectionFacts {
     const { known } = this.#capture;
     return {
-      isMounted: known.isMounted && known.end?.kind !== "unmounted",
+      isMounted: this.#capture.isMounted,
       isServing: known.isServing && isRunning(known.engine),
       isBroken: this.#capture.isBroken,
       isKeeperAlive: isRunning(known.keeper),

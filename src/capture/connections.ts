@@ -11,7 +11,16 @@ import {
   unmountFuse,
 } from "../fuse/mount.ts";
 import type { Clock } from "../platform/clock.ts";
-import { close, F_SETFD, FD_CLOEXEC, fcntl, pidfdGetfd, pidfdOpen } from "../platform/libc.ts";
+import {
+  close,
+  F_SETFD,
+  FD_CLOEXEC,
+  fcntl,
+  pidfdGetfd,
+  pidfdOpen,
+  S_IFDIR,
+} from "../platform/libc.ts";
+import { readMountTable } from "../platform/mount-table.ts";
 import { isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
 import { engineDescriptors } from "./engine-config.ts";
 import type { KeeperMount } from "./keeper-config.ts";
@@ -45,16 +54,31 @@ function mountOne(mount: KeeperMount): Connection {
   // Only the engine gets them, at the numbers of its stdio; not at these numbers as well.
   fcntl(beneath.fd, F_SETFD, FD_CLOEXEC);
   fcntl(fuseFd, F_SETFD, FD_CLOEXEC);
-  mountFuse(fuseFd, mount.path, {
-    name: mount.path,
-    subtype: SUBTYPE,
-    rootMode: beneath.mode,
-    nosuid: mount.nosuid,
-    nodev: mount.nodev,
-  });
+  mountOn(mount, fuseFd, beneath.mode);
   const device = mountedDevice(mount.path);
   if (device !== undefined) setReadAhead(device.minor, READ_AHEAD_KIB);
   return { mount, fuseFd, rootFd: beneath.fd };
+}
+
+function mountOn({ path, nosuid, nodev }: KeeperMount, fuseFd: number, rootMode: number): void {
+  mountFuse(fuseFd, path, { name: path, subtype: SUBTYPE, rootMode, nosuid, nodev });
+}
+
+/**
+ * Puts a connection that is still in use back over its folder, where somebody unmounted it: the
+ * kernel shows one connection at a place as often as it is mounted there. True when it did.
+ */
+export function mountAgain({ mount, fuseFd }: Connection): boolean {
+  const isThere = readMountTable().some(({ path, type }) => {
+    return path === mount.path && type === `fuse.${SUBTYPE}`;
+  });
+  if (isThere) return false;
+  try {
+    mountOn(mount, fuseFd, S_IFDIR);
+    return true;
+  } catch {
+    return false; // nobody uses it any more, and its end is being noticed
+  }
 }
 
 /** The connections could not be taken from the engine: it is gone, and they with it. */

@@ -37,6 +37,8 @@ export type KeeperEvent =
       readonly signal: string | null;
       readonly livedMs: number;
     }
+  /** Somebody had unmounted it; changes made meanwhile were not captured. */
+  | { readonly event: "remounted"; readonly path: string }
   | { readonly event: "busy"; readonly path: string }
   | { readonly event: "detached"; readonly path: string }
   | { readonly event: "unmounted"; readonly asked: boolean }

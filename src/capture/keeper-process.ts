@@ -160,7 +160,7 @@ class Keeper {
     this.#isGone = true;
     for (const { path } of this.#config.mounts) {
       const device = mountedDevice(path);
-      if (device !== undefined) abortFuseConnection(device.minor);
+      if (device !== undefined) tryAbort(device.minor);
       await unmount(path, { lazy: true });
     }
   }
@@ -203,6 +203,15 @@ class Keeper {
     if (mountedDevice(path) === undefined) return true;
     if (await unmount(path, { lazy: true })) report({ event: "detached", path });
     return false;
+  }
+}
+
+/** In a container /sys may be read-only; then the connection ends with our process. */
+function tryAbort(minor: number): void {
+  try {
+    abortFuseConnection(minor);
+  } catch (error) {
+    process.stderr.write(`keeper: abort connection ${minor}: ${(error as Error).message}\n`);
   }
 }
 

@@ -1,13 +1,5 @@
+import { canResend, RESEND_SINCE } from "../fuse/kernel.ts";
 import type { Check, Finding } from "./check.ts";
-
-/** The first kernel that repeats unanswered requests to a new engine (FUSE_NOTIFY_RESEND). */
-const MAJOR = 6;
-const MINOR = 9;
-
-export function canResend(kernelRelease: string): boolean {
-  const [major = 0, minor = 0] = kernelRelease.split(/[.-]/).map(Number);
-  return major > MAJOR || (major === MAJOR && minor >= MINOR);
-}
 
 export const kernelResendCheck: Check = {
   id: "kernel-resend",
@@ -21,7 +13,7 @@ export const kernelResendCheck: Check = {
         message:
           `kernel ${kernelRelease} cannot repeat requests to a new engine: when the engine ` +
           "crashes, the folder is mounted again, and open files get errors",
-        hint: `Kernel ${MAJOR}.${MINOR} or newer makes such a crash a short pause.`,
+        hint: `Kernel ${RESEND_SINCE.major}.${RESEND_SINCE.minor} or newer makes it a short pause.`,
       },
     ];
   },

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { canResend } from "../fuse/kernel.ts";
 import type { MountEntry } from "../platform/mount-table.ts";
 import type { OpenFile } from "../platform/open-files.ts";
 import type { PreflightPlan, Surroundings } from "./check.ts";
-import { canResend } from "./kernel-resend.ts";
 import { CHECKS, preflight } from "./preflight.ts";
 
 const PLAN: PreflightPlan = { source: "/srv/mail", replica: "/backup/mail", allowOpenFiles: false };
