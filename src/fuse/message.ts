@@ -1,4 +1,6 @@
-/** Windows on the request in hand and on the reply that is being made; one pair per worker, reused. */
+/**
+ * Windows on the request in hand and on the reply that is being made; one pair per worker, reused.
+ */
 import { indexOfNul, readI64, readU64, writeU64 } from "../base/bytes.ts";
 import type { NativeMemory } from "../platform/native.ts";
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES, UNIQUE_RESEND_HIGH } from "./abi.ts";
@@ -46,6 +48,9 @@ export class Request {
   }
   get gid(): number {
     return this.view.getUint32(this.base + 28, true);
+  }
+  get pid(): number {
+    return this.view.getUint32(this.base + 32, true);
   }
   get bodyLength(): number {
     return this.length - IN_HEADER_BYTES;

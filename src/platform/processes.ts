@@ -65,6 +65,16 @@ export function residentBytes(pid: number): number {
   }
 }
 
+/** Groups that the process is in besides its own; none when it is gone. */
+export function supplementaryGroups(pid: number): number[] {
+  try {
+    const match = /^Groups:(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
+    return (match?.[1] ?? "").trim().split(/\s+/).filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
 /** The kernel's short name of the process, as `ps -o comm` shows it. */
 export function commandName(pid: number): string {
   try {

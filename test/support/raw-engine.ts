@@ -54,7 +54,7 @@ export class RawEngine {
       spare: allocateNative(OP_BYTES_MAX),
     });
     const mount = { index: 0, path: this.root, fuseFd: -1, rootFd: this.#rootFd };
-    const given = { shmDir: this.home, mount, shared, arena: 0, isFirst: true };
+    const given = { shmDir: this.home, mount, shared, arena: 0, isFirst: true, servingMax: 1 };
     this.context = setUpWorker({ ...given, recordCopies: true }, recorder);
     this.kernel = new FakeKernel(handlersOf(this.context), () => recorder.requestSpace());
   }

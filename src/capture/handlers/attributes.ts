@@ -28,6 +28,7 @@ import {
   SETATTR_SIZE,
   SETATTR_UID,
 } from "../../model/op.ts";
+import { EPERM } from "../../platform/errno.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -45,11 +46,15 @@ import {
   utimensat,
 } from "../../platform/libc.ts";
 import { writeI64 } from "../../base/bytes.ts";
+import { supplementaryGroups } from "../../platform/processes.ts";
+import type { Statx } from "../../platform/statx.ts";
 import type { NodeUse } from "../beneath.ts";
 import { Past } from "../recorder.ts";
 import { VALID_SECONDS, type WorkerContext } from "../worker-context.ts";
 
 const S_IXGRP = 0o010;
+const S_IWGRP = 0o020;
+const S_IWOTH = 0o002;
 const NO_CHANGE = 0xffffffff;
 const SET_OP_BYTES = OP_HEADER_BYTES + SETATTR_BYTES;
 
@@ -100,10 +105,27 @@ function statfs(context: WorkerContext, _request: Request, reply: Reply): number
   return 0;
 }
 
-/** The set-ID bits that a write by somebody without CAP_FSETID takes away. */
-export function withoutSetIds(mode: number): number {
-  const setgid = (mode & S_ISGID) !== 0 && (mode & S_IXGRP) !== 0 ? S_ISGID : 0;
-  return mode & ~(S_ISUID | setgid);
+/** Who asks. Read it before anything is recorded: the record may be made where the request lies. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+}
+
+export function callerOf({ uid, gid, pid }: Request): Caller {
+  return { uid, gid, pid };
+}
+
+/** Root counts as in every group, by CAP_FSETID. */
+function isInGroup({ uid, gid, pid }: Caller, group: number): boolean {
+  return uid === 0 || gid === group || supplementaryGroups(pid).includes(group);
+}
+
+/** The mode without the set-ID bits that a change by a caller without CAP_FSETID takes away. */
+function withoutSetIds(caller: Caller, { mode, gid }: Statx): number {
+  const isSetgid = (mode & S_ISGID) !== 0;
+  const keepsSetgid = isSetgid && (mode & S_IXGRP) === 0 && isInGroup(caller, gid);
+  return mode & ~S_ISUID & ~(keepsSetgid ? 0 : S_ISGID);
 }
 
 const ownPath = (fd: number): Uint8Array => cString(`/proc/self/fd/${fd}`);
@@ -134,7 +156,22 @@ function writeTime(
   writeI64(timesView, at + 8, isNow ? UTIME_NOW : given);
 }
 
-/** Makes the changes in the order that leaves what the caller asked for: size, owner, mode, times. */
+/**
+ * A request to change nothing takes set-ID bits away. The kernel sends it for chown(file, -1, -1),
+ * which is the owner's to do, and before a write, by anybody who may write.
+ */
+function mayChangeNothing(context: WorkerContext, request: Request): boolean {
+  const { statx, use } = context;
+  if (request.uid === 0 || statx.of(use.fd) < 0) return true;
+  const { mode, uid, gid, isDirectory } = statx;
+  const hasSetIds = !isDirectory && (mode & (S_ISUID | S_ISGID)) !== 0;
+  if (!hasSetIds || request.uid === uid || (mode & S_IWOTH) !== 0) return true;
+  return (mode & S_IWGRP) !== 0 && isInGroup(callerOf(request), gid);
+}
+
+/**
+ * Makes the changes in the order that leaves what the caller asked for: size, owner, mode, times.
+ */
 function applyChanges(context: WorkerContext, request: Request, valid: number): number {
   const { use } = context;
   if ((valid & FATTR_SIZE) !== 0) {
@@ -143,6 +180,7 @@ function applyChanges(context: WorkerContext, request: Request, valid: number): 
   }
   const owns = (valid & (FATTR_UID | FATTR_GID)) !== 0;
   // chown(file, -1, -1) changes nothing but ctime; it comes with no bit set.
+  if (valid === 0 && !mayChangeNothing(context, request)) return -EPERM;
   if (owns || valid === 0) {
     const uid = (valid & FATTR_UID) !== 0 ? request.u32(76) : NO_CHANGE;
     const gid = (valid & FATTR_GID) !== 0 ? request.u32(80) : NO_CHANGE;
@@ -157,10 +195,13 @@ function applyChanges(context: WorkerContext, request: Request, valid: number): 
   return (valid & isTimed) === 0 ? 0 : setTimes(request, use, valid);
 }
 
-/** Takes set-ID bits away where the kernel said so and the file has them; `statx` holds the status. */
-export function killSetIds(context: WorkerContext, use: NodeUse): boolean {
+/**
+ * Takes set-ID bits away where the kernel said so and the file has them; `statx` holds the status.
+ */
+export function killSetIds(context: WorkerContext, use: NodeUse, caller: Caller): boolean {
   const { statx } = context;
-  const mode = withoutSetIds(statx.mode);
+  if ((statx.mode & (S_ISUID | S_ISGID)) === 0) return false;
+  const mode = withoutSetIds(caller, statx);
   if (!statx.isRegular || mode === statx.mode) return false;
   return changeMode(use, mode & 0o7777) === 0 && statx.of(use.fd) === 0;
 }
@@ -208,7 +249,8 @@ function setattr(context: WorkerContext, request: Request, reply: Reply): number
   if (result === 0) result = statx.of(use.fd);
   if (result === 0) {
     let changed = recordedValid(valid);
-    if ((valid & FATTR_KILL_SUIDGID) !== 0 && killSetIds(context, use)) changed |= SETATTR_MODE;
+    const kills = (valid & FATTR_KILL_SUIDGID) !== 0 || (valid === 0 && request.uid !== 0);
+    if (kills && killSetIds(context, use, callerOf(request))) changed |= SETATTR_MODE;
     if (records && past !== Past.recorded && changed !== 0) recordAttributes(context, ino, changed);
     else if (!records) recorder.lose();
   }

@@ -4,12 +4,8 @@ import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind, type OpView, SETATTR_MODE } from "../../model/op.ts";
 import { writeU64 } from "../../base/bytes.ts";
+import { EINVAL, EIO, EPERM, ENOSYS, EXDEV } from "../../platform/errno.ts";
 import {
-  EINVAL,
-  EIO,
-  EPERM,
-  ENOSYS,
-  EXDEV,
   fallocate as sysFallocate,
   fdatasync,
   fsync as sysFsync,
@@ -21,7 +17,7 @@ import {
 import { copyFileRangeAt, preadAt, pwriteAt } from "../../platform/native.ts";
 import { Past } from "../recorder.ts";
 import type { WorkerContext } from "../worker-context.ts";
-import { killSetIds, recordAttributes } from "./attributes.ts";
+import { type Caller, callerOf, killSetIds, recordAttributes } from "./attributes.ts";
 
 const WRITE_IN_BYTES = 40;
 const FSYNC_DATA_ONLY = 1;
@@ -31,7 +27,10 @@ const COPY_BYTES_MAX = 16 << 20;
 const FOLLOW_UP_BYTES = 256;
 const SMALL_OP_BYTES = OP_HEADER_BYTES + FOLLOW_UP_BYTES;
 
-/** What is cached beneath is read at once; for the rest another worker takes our place while we wait. */
+/**
+ * What is cached beneath is read at once; for the rest another worker takes our place while we
+ * wait.
+ */
 function read(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use } = context;
   const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
@@ -81,6 +80,7 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
   if (error < 0) return error;
   const offset = request.u64(8);
   const kills = (request.u32(20) & WRITE_KILL_SUIDGID) !== 0;
+  const caller = kills ? callerOf(request) : undefined;
   const past = recorder.past(request);
   const room = OP_HEADER_BYTES + size + FOLLOW_UP_BYTES;
   const begun = recorder.begin(request, room);
@@ -99,7 +99,8 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
       const dataAt = request.base + IN_HEADER_BYTES + WRITE_IN_BYTES;
       recordWrite(context, request, { ino, offset, dataAt, length: written });
     } else if (!records) recorder.lose();
-    if (kills && killSetIds(context, use) && records) recordAttributes(context, ino, SETATTR_MODE);
+    if (caller !== undefined && killSetIds(context, use, caller) && records)
+      recordAttributes(context, ino, SETATTR_MODE);
   }
   locks.unlock(ino);
   beneath.release(use);
@@ -129,12 +130,13 @@ function append(context: WorkerContext, request: Request, past: number): number 
  * Whether a change of data by this caller takes set-ID bits away. FALLOCATE and COPY_FILE_RANGE do
  * not say so, unlike WRITE; beneath, all callers lose them who lack CAP_FSETID.
  */
-function losesSetIds(request: Request): boolean {
-  return request.uid !== 0;
+function losesSetIds(caller: Caller): boolean {
+  return caller.uid !== 0;
 }
 
 function fallocate(context: WorkerContext, request: Request): number {
   const { beneath, locks, recorder, statx, use } = context;
+  const caller = callerOf(request);
   const ino = beneath.ino(request.nodeId);
   const error = beneath.useFile(ino, use, { write: true });
   if (error < 0) return error;
@@ -156,7 +158,7 @@ function fallocate(context: WorkerContext, request: Request): number {
     fillTimes(context, op);
     recorder.commit();
   } else if (result === 0 && !records) recorder.lose();
-  if (result === 0 && losesSetIds(request) && killSetIds(context, use) && records) {
+  if (result === 0 && losesSetIds(caller) && killSetIds(context, use, caller) && records) {
     recordAttributes(context, ino, SETATTR_MODE);
   }
   locks.unlock(ino);
@@ -195,7 +197,8 @@ function copyFileRange(context: WorkerContext, request: Request, reply: Reply): 
   beneath.release(use);
   beneath.release(use2);
   recorder.finish();
-  // Beneath cannot do it (another file system's file): the kernel falls back to reading and writing.
+  // Beneath cannot do it (another file system's file): the kernel falls back to reading and
+  // writing.
   if (copied < 0) return copied === -EXDEV ? -ENOSYS : copied;
   reply.setU32(0, copied);
   reply.setU32(4, 0);
@@ -209,9 +212,11 @@ function copyAndRecord(
   copy: { from: number; to: number; length: number; past: number; records: boolean },
 ): number {
   const { recorder, statx, use, use2 } = context;
+  const caller = callerOf(request);
   const fromOffset = request.u64(8);
   const toOffset = request.u64(32);
-  // Done again after a restart it copies the same bytes: the kernel refuses ranges of one file that overlap.
+  // Done again after a restart it copies the same bytes: the kernel refuses ranges of one file that
+  // overlap.
   const offsets = writeOffsets(context, fromOffset, toOffset);
   const copied = copyFileRangeAt(use.fd, offsets, use2.fd, offsets + 8, copy.length);
   if (copied <= 0) return copied;
@@ -227,7 +232,7 @@ function copyAndRecord(
     op.size = OP_HEADER_BYTES + 8;
     recorder.commit();
   }
-  if (losesSetIds(request) && killSetIds(context, use2) && copy.records) {
+  if (losesSetIds(caller) && killSetIds(context, use2, caller) && copy.records) {
     recordAttributes(context, copy.to, SETATTR_MODE);
   }
   return copied;
@@ -259,7 +264,8 @@ function lseek(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use } = context;
   const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
   if (error < 0) return error;
-  // SEEK_DATA and SEEK_HOLE only: they depend on no position, so that sharing the descriptor is harmless.
+  // SEEK_DATA and SEEK_HOLE only: they depend on no position, so that sharing the descriptor is
+  // harmless.
   const result = sysLseek(use.fd, request.u64(8), request.u32(16));
   beneath.release(use);
   if (result < 0) return result;
@@ -268,7 +274,9 @@ function lseek(context: WorkerContext, request: Request, reply: Reply): number {
   return 0;
 }
 
-/** Only files made by O_TMPFILE still have an open handle to release; it stands for nothing here. */
+/**
+ * Only files made by O_TMPFILE still have an open handle to release; it stands for nothing here.
+ */
 function release(): number {
   return 0;
 }

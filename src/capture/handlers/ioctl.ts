@@ -1,9 +1,13 @@
-/** The few ioctls that change or tell what a file is: inode flags (lsattr, chattr) and the project id. */
+/**
+ * The few ioctls that change or tell what a file is: inode flags (lsattr, chattr) and the project
+ * id.
+ */
 import { Opcode } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind } from "../../model/op.ts";
-import { close, EINVAL, ENOTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from "../../platform/libc.ts";
+import { EINVAL, ENOTTY } from "../../platform/errno.ts";
+import { close, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from "../../platform/libc.ts";
 import { ioctlAt } from "../../platform/native.ts";
 import { Past } from "../recorder.ts";
 import type { WorkerContext } from "../worker-context.ts";

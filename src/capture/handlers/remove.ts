@@ -1,18 +1,13 @@
 /**
- * Names that go or move: unlink, rmdir, rename. Under the locks of everything that changes, and with a note of what
- * is about to happen, since none of these can simply be done twice.
+ * Names that go or move: unlink, rmdir, rename. Under the locks of everything that changes, and
+ * with a note of what is about to happen, since none of these can simply be done twice.
  */
 import { Opcode } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind, SETATTR_MTIME, TIME_BYTES } from "../../model/op.ts";
-import {
-  AT_REMOVEDIR,
-  EINVAL,
-  ENOENT,
-  RENAME_EXCHANGE,
-  RENAME_WHITEOUT,
-} from "../../platform/libc.ts";
+import { EINVAL, ENOENT } from "../../platform/errno.ts";
+import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../../platform/libc.ts";
 import { renameat2At, unlinkatAt } from "../../platform/native.ts";
 import type { Statx } from "../../platform/statx.ts";
 import { NODE_FLAG_HELD_BY_FD } from "../node-table.ts";

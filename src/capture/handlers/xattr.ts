@@ -3,7 +3,8 @@ import { Opcode, SETXATTR_ACL_KILL_SGID } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind } from "../../model/op.ts";
-import { EEXIST, EINVAL, ENODATA, S_ISGID } from "../../platform/libc.ts";
+import { EEXIST, EINVAL, ENODATA, ERANGE } from "../../platform/errno.ts";
+import { S_ISGID } from "../../platform/libc.ts";
 import {
   fgetxattrAt,
   flistxattrAt,
@@ -24,6 +25,7 @@ const SETXATTR_IN_BYTES = 16;
 const GETXATTR_IN_BYTES = 8;
 const NAME_BYTES_MAX = 255;
 const VALUE_BYTES_MAX = 65_536;
+const LIST_BYTES_MAX = 65_536;
 
 /** Where the scratch memory holds a path, a name and a value. */
 const PATH_AT = 0;
@@ -33,7 +35,10 @@ const VALUE_AT = 512;
 const ACL_ACCESS = "system.posix_acl_access";
 const ACL_DEFAULT = "system.posix_acl_default";
 
-/** Writes /proc/self/fd/N to the scratch memory: the way to the attributes of what is only open with O_PATH. */
+/**
+ * Writes /proc/self/fd/N to the scratch memory: the way to the attributes of what is only open with
+ * O_PATH.
+ */
 function pathOf(context: WorkerContext, use: NodeUse): number {
   const { scratch } = context;
   const path = `/proc/self/fd/${use.fd}\0`;
@@ -51,7 +56,9 @@ function get(
     : getxattrAt(pathOf(context, use), at.name, at.value, at.size);
 }
 
-/** Finishes GETXATTR and LISTXATTR: the bytes, or only their number when the caller gave no room. */
+/**
+ * Finishes GETXATTR and LISTXATTR: the bytes, or only their number when the caller gave no room.
+ */
 function answerSized(reply: Reply, result: number, room: number): number {
   if (result < 0) return result;
   if (room > 0) {
@@ -80,12 +87,33 @@ function listxattr(context: WorkerContext, request: Request, reply: Reply): numb
   const { beneath, use } = context;
   const error = beneath.usePlace(beneath.ino(request.nodeId), use);
   if (error < 0) return error;
-  const size = Math.min(request.u32(0), VALUE_BYTES_MAX);
+  const room = request.u32(0);
+  const hides = request.uid !== 0;
+  const size = hides ? LIST_BYTES_MAX : Math.min(room, LIST_BYTES_MAX);
   const result = use.real
     ? flistxattrAt(use.fd, reply.address(0), size)
     : listxattrAt(pathOf(context, use), reply.address(0), size);
   beneath.release(use);
-  return answerSized(reply, result, request.u32(0));
+  if (!hides || result <= 0) return answerSized(reply, result, room);
+  const shown = withoutTrusted(reply.memory.bytes.subarray(reply.at(0), reply.at(result)));
+  return answerSized(reply, room > 0 && shown > room ? -ERANGE : shown, room);
+}
+
+const TRUSTED = Buffer.from("trusted.");
+
+/** Takes the names out that only CAP_SYS_ADMIN sees, in place; returns the bytes left. */
+function withoutTrusted(list: Uint8Array): number {
+  let left = 0;
+  for (let at = 0; at < list.length; ) {
+    const end = list.indexOf(0, at) + 1;
+    const isHidden = TRUSTED.equals(list.subarray(at, at + TRUSTED.length));
+    if (!isHidden) {
+      list.copyWithin(left, at, end);
+      left += end - at;
+    }
+    at = end;
+  }
+  return left;
 }
 
 function set(
@@ -208,8 +236,8 @@ function readAcl(context: WorkerContext, use: NodeUse, name: string): Uint8Array
 }
 
 /**
- * A node made in a directory with a default ACL has ACLs from its birth: they are recorded behind its creation, under
- * the same lock. `use` is the parent, `statx` the new node.
+ * A node made in a directory with a default ACL has ACLs from its birth: they are recorded behind
+ * its creation, under the same lock. `use` is the parent, `statx` the new node.
  */
 export function recordInheritedAcls(
   context: WorkerContext,
