@@ -1,7 +1,8 @@
 /**
  * Ends test files that hang. The test runner's own timeout cannot: it needs the event loop of the
- * hanging process, and a synchronous call into a mount that no longer answers blocks just that. Such
- * a process cannot even be killed before its mount's connection is aborted, so that comes first.
+ * hanging process, and a synchronous call into a mount that no longer answers blocks just that.
+ * Such a process cannot even be killed before its mount's connection is aborted, so that comes
+ * first.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -20,7 +20,7 @@ import {
   ERANGE,
   ESTALE,
   EXDEV,
-} from "../platform/libc.ts";
+} from "../platform/errno.ts";
 
 const EMLINK = 31;
 const E2BIG = 7;

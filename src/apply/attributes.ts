@@ -1,10 +1,10 @@
 /** Attributes of the replica's nodes: mode, owner, extended attributes, inode flags. */
+import { ENODATA } from "../platform/errno.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   cString,
   EMPTY_PATH,
-  ENODATA,
   fchmod,
   fchmodat,
   fchownat,

@@ -14,19 +14,8 @@ import {
   SETATTR_UID,
 } from "../model/op.ts";
 import type { ResolvedOp } from "../model/resolved-op.ts";
-import {
-  copyFileRange,
-  EINVAL,
-  EIO,
-  ENOSYS,
-  EOPNOTSUPP,
-  EPERM,
-  EXDEV,
-  fallocate,
-  ftruncate,
-  pread,
-  pwrite,
-} from "../platform/libc.ts";
+import { EINVAL, EIO, ENOSYS, EOPNOTSUPP, EPERM, EXDEV } from "../platform/errno.ts";
+import { copyFileRange, fallocate, ftruncate, pread, pwrite } from "../platform/libc.ts";
 import { pwriteAt } from "../platform/native.ts";
 import {
   isAcl,

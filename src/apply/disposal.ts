@@ -3,14 +3,11 @@
  * replica, removed directories with all that they hold. Directories go by one rename into the trash
  * and are deleted bit by bit later.
  */
+import { EEXIST, EISDIR, ENOENT, ENOTEMPTY } from "../platform/errno.ts";
 import {
   AT_REMOVEDIR,
   close,
   cString,
-  EEXIST,
-  EISDIR,
-  ENOENT,
-  ENOTEMPTY,
   O_CLOEXEC,
   O_DIRECTORY,
   O_NOFOLLOW,

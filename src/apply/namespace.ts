@@ -18,10 +18,6 @@
 import { OpKind, type OpView, RENAME_EXCHANGE, TIME_BYTES } from "../model/op.ts";
 import type { ResolvedOp } from "../model/resolved-op.ts";
 import {
-  AT_REMOVEDIR,
-  AT_SYMLINK_NOFOLLOW,
-  close,
-  cString,
   EEXIST,
   EINVAL,
   EISDIR,
@@ -30,6 +26,12 @@ import {
   ENOTDIR,
   ENOTEMPTY,
   EPERM,
+} from "../platform/errno.ts";
+import {
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  close,
+  cString,
   fchmod,
   fchmodat,
   fchownat,

@@ -10,7 +10,8 @@
  *     aside/      orphans that were found on the replica, one folder for each pass
  */
 import { StandinError } from "../base/errors.ts";
-import { AT_FDCWD, close, cString, EEXIST, mkdirat, openat } from "../platform/libc.ts";
+import { EEXIST } from "../platform/errno.ts";
+import { AT_FDCWD, close, cString, mkdirat, openat } from "../platform/libc.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../platform/libc.ts";
 import { openRoot } from "../platform/replica-files.ts";
 import { Statx } from "../platform/statx.ts";

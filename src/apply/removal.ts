@@ -5,7 +5,8 @@
  */
 import { NodeFlag, TYPE_DIRECTORY } from "../model/node-tree.ts";
 import { removeBelow } from "../model/subtree.ts";
-import { cString, EEXIST, ENOENT, renameat2, RENAME_NOREPLACE } from "../platform/libc.ts";
+import { EEXIST, ENOENT } from "../platform/errno.ts";
+import { cString, renameat2, RENAME_NOREPLACE } from "../platform/libc.ts";
 import type { Disposal } from "./disposal.ts";
 import type { Replica } from "./replica.ts";
 

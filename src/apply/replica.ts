@@ -6,11 +6,10 @@
  */
 import type { NodeTree } from "../model/node-tree.ts";
 import { NodeFlag, TYPE_DIRECTORY, TYPE_REGULAR, WANT_ALL } from "../model/node-tree.ts";
+import { ENOENT, EPERM } from "../platform/errno.ts";
 import {
   close,
   cString,
-  ENOENT,
-  EPERM,
   O_CLOEXEC,
   O_NOATIME,
   O_NOFOLLOW,

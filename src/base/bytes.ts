@@ -1,7 +1,8 @@
 /**
- * 64-bit integers in byte buffers as JavaScript numbers: two 32-bit halves, since a BigInt costs an allocation
- * on paths that run a hundred thousand times a second. Exact up to 2^53; what is beyond is refused by the
- * callers that could meet it (inode numbers) or cannot occur (offsets, sizes, LSNs).
+ * 64-bit integers in byte buffers as JavaScript numbers: two 32-bit halves, since a BigInt costs an
+ * allocation on paths that run a hundred thousand times a second. Exact up to 2^53; what is beyond
+ * is refused by the callers that could meet it (inode numbers) or cannot occur (offsets, sizes,
+ * LSNs).
  */
 
 export const TWO_32 = 4294967296;

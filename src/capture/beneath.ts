@@ -1,19 +1,16 @@
 /**
- * The way to the files beneath one mount, for one worker: from the kernel's node ids to descriptors.
+ * The way to the files beneath one mount, for one worker: from the kernel's node ids to
+ * descriptors.
  *
- * A node is opened by its handle. Descriptors are kept in two bounded caches that all workers share: `files`
- * (regular files, readable and writable) and `places` (any node, O_PATH: enough for attributes and for names in a
- * directory).
+ * A node is opened by its handle. Descriptors are kept in two bounded caches that all workers
+ * share: `files` (regular files, readable and writable) and `places` (any node, O_PATH: enough for
+ * attributes and for names in a directory).
  */
 import { ROOT_ID } from "../fuse/abi.ts";
+import { EACCES, ENOENT, EPERM, EROFS, ESTALE } from "../platform/errno.ts";
 import {
   AT_EMPTY_PATH,
   close,
-  EACCES,
-  ENOENT,
-  EPERM,
-  EROFS,
-  ESTALE,
   O_CLOEXEC,
   O_NOFOLLOW,
   O_NONBLOCK,
@@ -25,7 +22,10 @@ import { allocateNative, nameToHandleAt, openatAt, openByHandleAt } from "../pla
 import type { DescriptorCache } from "./descriptor-cache.ts";
 import { HANDLE_BYTES_MAX, type NodeTable } from "./node-table.ts";
 
-/** A descriptor in use; give it back with {@link Beneath.release}. Reused, one per purpose and worker. */
+/**
+ * A descriptor in use; give it back with {@link Beneath.release}. Reused, one per purpose and
+ * worker.
+ */
 export interface NodeUse {
   fd: number;
   cache: DescriptorCache | undefined;
@@ -87,8 +87,8 @@ export class Beneath {
   }
 
   /**
-   * Reads the handle of `name` (an address) in `dir`. Returns 0 or `-errno`; -EOVERFLOW when the file system's
-   * handles are larger than we keep.
+   * Reads the handle of `name` (an address) in `dir`. Returns 0 or `-errno`; -EOVERFLOW when the
+   * file system's handles are larger than we keep.
    */
   readHandle(dir: number, name: number): number {
     this.#handle[0] = HANDLE_BYTES_MAX;
@@ -107,20 +107,26 @@ export class Beneath {
   }
 
   /**
-   * Keeps the handle that was read last until the node is gone, whether or not the kernel forgets it: the copy
-   * has the node, and may ask for it again.
+   * Keeps the handle that was read last until the node is gone, whether or not the kernel forgets
+   * it: the copy has the node, and may ask for it again.
    */
   pin(ino: number): void {
     this.nodes.pin(ino, this.#handle);
   }
 
-  /** What tells apart two nodes that had the same inode number: the second word of the handle in most file systems. */
+  /**
+   * What tells apart two nodes that had the same inode number: the second word of the handle in
+   * most file systems.
+   */
   get generation(): number {
     const words = (this.#handle[0] as number) >> 2;
     return words < 2 ? 0 : (this.#handle[1 + words] as number);
   }
 
-  /** Opens a node by its handle, uncached; returns a descriptor or `-errno` (-ESTALE: not known, or gone). */
+  /**
+   * Opens a node by its handle, uncached; returns a descriptor or `-errno` (-ESTALE: not known, or
+   * gone).
+   */
   open(ino: number, flags: number): number {
     if (ino === this.rootIno) return openatAt(this.rootFd, this.#dotAt, flags | O_CLOEXEC, 0);
     if (!this.nodes.handle(ino, this.#handle)) return -ESTALE;
@@ -161,7 +167,10 @@ export class Beneath {
     return this.#useUncached(this.open(ino, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), use);
   }
 
-  /** A file with the append-only flag opens for writing only with O_APPEND; the kernel chose the end already. */
+  /**
+   * A file with the append-only flag opens for writing only with O_APPEND; the kernel chose the end
+   * already.
+   */
   #useAppendOnly(ino: number, use: NodeUse, refusal: number): number {
     const O_APPEND = 0o2000;
     const fd = this.open(ino, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK);

@@ -1,6 +1,7 @@
 /**
- * Which directories have a default ACL, so that creating a file in one that has none costs no system call. Each
- * worker keeps its own notes; all of them are dropped when any worker changes such an ACL anywhere.
+ * Which directories have a default ACL, so that creating a file in one that has none costs no
+ * system call. Each worker keeps its own notes; all of them are dropped when any worker changes
+ * such an ACL anywhere.
  */
 const NOTES_MAX = 4096;
 

@@ -1,7 +1,7 @@
 /**
- * Open descriptors of the files beneath, shared by the threads of one engine (descriptors belong to the process):
- * a set-associative cache keyed by inode number, bounded, with use counts, so that none is closed in use and a
- * removed file's space is given back at once.
+ * Open descriptors of the files beneath, shared by the threads of one engine (descriptors belong to
+ * the process): a set-associative cache keyed by inode number, bounded, with use counts, so that
+ * none is closed in use and a removed file's space is given back at once.
  *
  * An entry's word: -1 being changed, else the number of users.
  */
@@ -37,7 +37,10 @@ export class DescriptorCache {
     return ((mixed >>> 17) % this.#sets) * WAYS;
   }
 
-  /** Returns the index of the entry that holds `ino`, with one more user, or -1. Read its descriptor by {@link fd}. */
+  /**
+   * Returns the index of the entry that holds `ino`, with one more user, or -1. Read its descriptor
+   * by {@link fd}.
+   */
   acquire(ino: number): number {
     const set = this.#set(ino);
     for (let i = set; i < set + WAYS; i++) {
@@ -66,7 +69,9 @@ export class DescriptorCache {
     return this.#fds[index] as number;
   }
 
-  /** The user of the entry is done. An entry that was purged meanwhile is closed by its last user. */
+  /**
+   * The user of the entry is done. An entry that was purged meanwhile is closed by its last user.
+   */
   release(index: number): void {
     const left = Atomics.sub(this.#uses, index, 1) - 1;
     if (left === 0 && this.#inos[index] === 0) this.#closeIfUnused(index);
@@ -83,8 +88,8 @@ export class DescriptorCache {
   }
 
   /**
-   * Takes over `fd` for `ino`, with one user. Returns its entry's index, or -1 when every entry that could take it
-   * is in use: the caller then closes `fd` itself.
+   * Takes over `fd` for `ino`, with one user. Returns its entry's index, or -1 when every entry
+   * that could take it is in use: the caller then closes `fd` itself.
    */
   insert(ino: number, fd: number): number {
     const set = this.#set(ino);

@@ -15,13 +15,16 @@ export interface EngineConfig {
   /** Folder of the instance's shared memory. */
   readonly shmDir: string;
   readonly mounts: readonly EngineMount[];
-  /** Threads that serve requests; the ring has one arena for each, and one more for the mirror thread. */
+  /**
+   * Threads that serve requests; the ring has one arena for each, and one more for the mirror
+   * thread.
+   */
   readonly workers: number;
   /** How many of them wait for requests at the same time; default by the number of processors. */
   readonly serving?: number;
   /**
-   * A copy within the job may be recorded as such (default). False when rules leave parts of the job out: the
-   * data must then be in the op.
+   * A copy within the job may be recorded as such (default). False when rules leave parts of the
+   * job out: the data must then be in the op.
    */
   readonly recordCopies?: boolean;
 }

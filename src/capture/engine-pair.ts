@@ -1,8 +1,9 @@
 /**
- * The engine that serves, and a spare that waits: started, loaded and idle, so that the death of the first costs the
- * applications milliseconds and not the start of a process.
+ * The engine that serves, and a spare that waits: started, loaded and idle, so that the death of
+ * the first costs the applications milliseconds and not the start of a process.
  *
- * An engine serves when it reads a line on its stdin; a spare whose stdin ends (its keeper is gone) ends too.
+ * An engine serves when it reads a line on its stdin; a spare whose stdin ends (its keeper is gone)
+ * ends too.
  */
 import { type Clock, systemClock } from "../platform/clock.ts";
 import {
@@ -13,7 +14,9 @@ import {
 } from "../platform/processes.ts";
 import type { EngineConfig, EngineOrder } from "./engine-config.ts";
 
-/** A spare is started when the engine before it has settled: they would only slow each other down. */
+/**
+ * A spare is started when the engine before it has settled: they would only slow each other down.
+ */
 const SPARE_DELAY_MS = 700;
 /** A spare that dies while it waits is not started again in a hurry. */
 const SPARE_RETRY_MS = 5000;

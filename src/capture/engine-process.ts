@@ -1,21 +1,27 @@
 /**
- * Entry of the capture engine: serves the mounts of a job and records what changes. It keeps nothing in its own
- * memory that matters: node ids, holds and what is in flight are in shared memory or in the connection, so that it
- * can be killed at any instant and another takes over (see intents.ts).
+ * Entry of the capture engine: serves the mounts of a job and records what changes. It keeps
+ * nothing in its own memory that matters: node ids, holds and what is in flight are in shared
+ * memory or in the connection, so that it can be killed at any instant and another takes over (see
+ * intents.ts).
  *
  * The main thread only starts the workers and watches them.
  */
-import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import { NOTIFY_RESEND } from "../fuse/abi.ts";
 import { Ring } from "../journal/ring.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";
 import { existsSync } from "../platform/files.ts";
-import { ENODEV, fstatfs, write } from "../platform/libc.ts";
+import { ENODEV } from "../platform/errno.ts";
+import { fstatfs, write } from "../platform/libc.ts";
 import { systemClock } from "../platform/clock.ts";
 import { keepCompiled, reportLine, scriptConfig } from "../platform/processes.ts";
+import { processorCount, startThread, type Thread } from "../platform/threads.ts";
 import type { EngineConfig, EngineMount, EngineOrder } from "./engine-config.ts";
-import { allocateShared, type EngineShared, type WorkerMessage } from "./engine-shared.ts";
+import {
+  allocateShared,
+  type EngineShared,
+  type WorkerData,
+  type WorkerMessage,
+} from "./engine-shared.ts";
 import { Gate, raiseGate, servingMax } from "./engine-shared.ts";
 import { Intents } from "./intents.ts";
 import { NodeTable } from "./node-table.ts";
@@ -35,7 +41,7 @@ class Engine {
 
   constructor(config: EngineConfig) {
     this.#config = config;
-    this.#servingMax = config.serving ?? servingMax(availableParallelism());
+    this.#servingMax = config.serving ?? servingMax(processorCount());
     for (const mount of config.mounts) this.#shared.set(mount.index, allocateShared());
     this.#pools = [...this.#shared.values()].map(({ pool }) => {
       return new WorkerPool(pool, this.#servingMax);
@@ -69,7 +75,10 @@ class Engine {
     NodeTable.create(path, inodesInUse(mount.rootFd), nodeLocks).close();
   }
 
-  /** The first worker opens the gate for the others; when nothing was in flight, no request tells it to. */
+  /**
+   * The first worker opens the gate for the others; when nothing was in flight, no request tells it
+   * to.
+   */
   #openGates(mount: EngineMount): void {
     const gate = new Int32Array(this.#sharedOf(mount).gate);
     raiseGate(gate, Gate.first);
@@ -107,20 +116,19 @@ class Engine {
     worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
   }
 
-  #spawn(script: string, mount: EngineMount, arena: number, isFirst: boolean): Worker {
-    const worker = new Worker(new URL(script, import.meta.url), {
-      workerData: {
-        shmDir: this.#config.shmDir,
-        mount,
-        shared: this.#sharedOf(mount),
-        arena,
-        servingMax: this.#servingMax,
-        isFirst,
-        recordCopies: this.#config.recordCopies ?? true,
-      },
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
-    });
-    // A thread that dies of an error leaves locks behind: the whole engine goes, and the next one starts clean.
+  #spawn(script: string, mount: EngineMount, arena: number, isFirst: boolean): Thread {
+    const data: WorkerData = {
+      shmDir: this.#config.shmDir,
+      mount,
+      shared: this.#sharedOf(mount),
+      arena,
+      servingMax: this.#servingMax,
+      isFirst,
+      recordCopies: this.#config.recordCopies ?? true,
+    };
+    const worker = startThread({ base: import.meta.url, script, data, heapMebibytesMax: 64 });
+    // A thread that dies of an error leaves locks behind: the whole engine goes, and the next one
+    // starts clean.
     worker.on("error", (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       process.stderr.write(`engine: ${text}\n`);
@@ -129,7 +137,10 @@ class Engine {
     return worker;
   }
 
-  /** A connection is gone: workers that are parked are not told, those that have a request in hand finish it. */
+  /**
+   * A connection is gone: workers that are parked are not told, those that have a request in hand
+   * finish it.
+   */
   async #exit(errno: number): Promise<never> {
     for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
       if (this.#pools.every((pool) => pool.isIdle)) break;
@@ -151,14 +162,20 @@ class Engine {
   }
 }
 
-/** `struct statfs` of x86-64: u64 files at 40, u64 ffree at 48. File systems without a table of inodes say 0. */
+/**
+ * `struct statfs` of x86-64: u64 files at 40, u64 ffree at 48. File systems without a table of
+ * inodes say 0.
+ */
 function inodesInUse(fd: number): number {
   const status = Buffer.alloc(120);
   if (fstatfs(fd, status) < 0) return 0;
   return Number(status.readBigUInt64LE(40) - status.readBigUInt64LE(48));
 }
 
-/** Asks the kernel to send again every request that was read and not answered; before linux 6.9 it refuses. */
+/**
+ * Asks the kernel to send again every request that was read and not answered; before linux 6.9 it
+ * refuses.
+ */
 function askToSendAgain(fuseFd: number): void {
   const message = Buffer.alloc(16);
   message.writeUInt32LE(message.length, 0);
@@ -166,7 +183,9 @@ function askToSendAgain(fuseFd: number): void {
   write(fuseFd, message, message.length);
 }
 
-/** The line on stdin by which the keeper says that it is our turn, or undefined: the keeper is gone. */
+/**
+ * The line on stdin by which the keeper says that it is our turn, or undefined: the keeper is gone.
+ */
 async function readOrder(): Promise<EngineOrder | undefined> {
   let text = "";
   for await (const chunk of process.stdin) {

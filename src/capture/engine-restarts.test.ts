@@ -24,7 +24,7 @@ test("EngineRestarts forgives earlier deaths after a good life", () => {
   assert.equal(restarts.deathsInARow, 1);
 });
 
-test("EngineRestarts takes an engine that ends by itself early for broken, however long it loaded", () => {
+test("EngineRestarts takes an engine that ends by itself early for broken", () => {
   const restarts = new EngineRestarts();
   let pauseMs: number | undefined = 0;
   for (let death = 0; death < 15; death++) pauseMs = restarts.afterDeath(4000, true);

@@ -9,7 +9,10 @@
 
 /** An engine that lived this long before somebody killed it had started well. */
 const GOOD_LIFE_MS = 1000;
-/** One that ends by itself must have done its work for longer: on a busy machine, loading takes seconds. */
+/**
+ * One that ends by itself must have done its work for longer: on a busy machine, loading takes
+ * seconds.
+ */
 const GOOD_LIFE_BEFORE_CRASH_MS = 60_000;
 /** Deaths in a row that are answered at once. */
 const AT_ONCE = 4;
@@ -24,7 +27,9 @@ export class EngineRestarts {
     return this.#deathsInARow;
   }
 
-  /** Milliseconds to wait before the next start, or undefined: give up. `isCrash`: nobody killed it. */
+  /**
+   * Milliseconds to wait before the next start, or undefined: give up. `isCrash`: nobody killed it.
+   */
   afterDeath(livedMs: number, isCrash = false): number | undefined {
     const goodLifeMs = isCrash ? GOOD_LIFE_BEFORE_CRASH_MS : GOOD_LIFE_MS;
     this.#deathsInARow = livedMs >= goodLifeMs ? 1 : this.#deathsInARow + 1;

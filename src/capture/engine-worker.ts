@@ -1,6 +1,6 @@
 /**
- * Entry of a request worker: a thread that blocks in the kernel for a request, serves it, and answers. It never
- * returns to its event loop, and ends when the connection does.
+ * Entry of a request worker: a thread that blocks in the kernel for a request, serves it, and
+ * answers. It never returns to its event loop, and ends when the connection does.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { Opcode } from "../fuse/abi.ts";
@@ -30,7 +30,9 @@ function report(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** Serves alone until a request comes that is not a repetition: the kernel puts repetitions first. */
+/**
+ * Serves alone until a request comes that is not a repetition: the kernel puts repetitions first.
+ */
 function catchUp(session: Session, gate: Int32Array): number {
   for (;;) {
     const error = session.serveOne();

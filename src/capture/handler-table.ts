@@ -2,7 +2,7 @@
 import { Opcode } from "../fuse/abi.ts";
 import { answerInit } from "../fuse/init.ts";
 import type { Handler, Handlers } from "../fuse/session.ts";
-import { EPROTO } from "../platform/libc.ts";
+import { EPROTO } from "../platform/errno.ts";
 import { attributeHandlers } from "./handlers/attributes.ts";
 import { createHandlers } from "./handlers/create.ts";
 import { dataHandlers } from "./handlers/data.ts";

@@ -8,7 +8,7 @@ import { RawEngine } from "../../test/support/raw-engine.ts";
 import { Prng } from "../base/prng.ts";
 import { BODY_BYTES_MIN, Opcode } from "../fuse/abi.ts";
 import { MAX_WRITE_BYTES } from "../fuse/init.ts";
-import { EINVAL, ENOENT, ENOTTY, ESTALE } from "../platform/libc.ts";
+import { EINVAL, ENOENT, ENOTTY, ESTALE } from "../platform/errno.ts";
 
 const skip = skipUnless("root");
 const engines: RawEngine[] = [];

@@ -1,12 +1,14 @@
 /**
- * What each worker is about to do beneath, in shared memory, so that the engine that follows a killed one can tell
- * for a request that the kernel sends again: never begun, begun (done beneath or not, but not recorded), or
- * recorded.
+ * What each worker is about to do beneath, in shared memory, so that the engine that follows a
+ * killed one can tell for a request that the kernel sends again: never begun, begun (done beneath
+ * or not, but not recorded), or recorded.
  *
- * A worker writes its line before the system call. Whether the op was recorded needs no second store: the line
- * names the place in the arena where the record will stand, and the ring's index has that place or not.
+ * A worker writes its line before the system call. Whether the op was recorded needs no second
+ * store: the line names the place in the arena where the record will stand, and the ring's index
+ * has that place or not.
  *
- * A new engine moves the lines to the doubts, which stay until answered, so that it may itself be killed.
+ * A new engine moves the lines to the doubts, which stay until answered, so that it may itself be
+ * killed.
  */
 import type { Ring } from "../journal/ring.ts";
 import { INTENT_LINE_BYTES, INTENT_LINES_PER_ARENA } from "../journal/ring-layout.ts";
@@ -57,7 +59,10 @@ export class Intents {
     this.#own = ring.layout.intentsAt / 8 + arena * LINE_F64;
   }
 
-  /** Writes the own line. `start`: place in the arena where the op will be recorded, or NOT_RECORDED. */
+  /**
+   * Writes the own line. `start`: place in the arena where the op will be recorded, or
+   * NOT_RECORDED.
+   */
   begin(unique: number, opcode: number, start: number, a: number, b: number, c: number): void {
     const at = this.#own;
     Atomics.store(this.#i32, at * 2 + VALID_I32, 0);
@@ -85,8 +90,9 @@ export class Intents {
   }
 
   /**
-   * For a new engine, before any worker begins: moves the lines of the one before to the doubts. Older doubts that
-   * were not answered stay as long as there is room; what falls out was answered or never sent again.
+   * For a new engine, before any worker begins: moves the lines of the one before to the doubts.
+   * Older doubts that were not answered stay as long as there is room; what falls out was answered
+   * or never sent again.
    */
   collectDoubts(): void {
     const places = recordedPlaces(this.#ring);
@@ -203,5 +209,8 @@ function recordedPlaces(ring: Ring): Set<string> {
   return places;
 }
 
-/** A worker that published stands still until it answers; thousands of ops of others meanwhile are plenty. */
+/**
+ * A worker that published stands still until it answers; thousands of ops of others meanwhile are
+ * plenty.
+ */
 const NEWEST_RECORDS = 16_384;

@@ -1,8 +1,10 @@
 /**
- * Locks by inode number, shared by the threads of one engine: a table of mutexes, inodes hashed to them. It lives
- * in the engine's own memory, so an engine that dies takes its locks along and the next one starts clean.
+ * Locks by inode number, shared by the threads of one engine: a table of mutexes, inodes hashed to
+ * them. It lives in the engine's own memory, so an engine that dies takes its locks along and the
+ * next one starts clean.
  *
- * A mutex is one word: 0 free, 1 taken, 2 taken and somebody sleeps (Drepper, "Futexes Are Tricky").
+ * A mutex is one word: 0 free, 1 taken, 2 taken and somebody sleeps (Drepper, "Futexes Are
+ * Tricky").
  */
 
 const FREE = 0;
@@ -45,8 +47,8 @@ export class LockTable {
   }
 
   /**
-   * Takes the locks of several inodes at once, in the order of their stripes, so that two threads that want the
-   * same ones cannot wait for each other. 0 stands for none.
+   * Takes the locks of several inodes at once, in the order of their stripes, so that two threads
+   * that want the same ones cannot wait for each other. 0 stands for none.
    */
   lockAll(a: number, b: number, c: number, d: number): void {
     const held = this.#held;

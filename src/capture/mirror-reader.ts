@@ -1,9 +1,10 @@
 /**
- * Reads what a mirror, a resync or a verify asks for, and puts it into the ring among the live ops: under the
- * inode's lock it reads a block (or part of a listing) and publishes it, which gives it an exact place in the order.
- * It uses only the ring's spare room, so that it never crowds out what applications do.
+ * Reads what a mirror, a resync or a verify asks for, and puts it into the ring among the live ops:
+ * under the inode's lock it reads a block (or part of a listing) and publishes it, which gives it
+ * an exact place in the order. It uses only the ring's spare room, so that it never crowds out what
+ * applications do.
  */
-import { EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/libc.ts";
+import { EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/errno.ts";
 import { close, lseek, O_DIRECTORY, O_NOATIME, O_NOFOLLOW } from "../platform/libc.ts";
 import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/libc.ts";
 import { allocateNative, type NativeMemory, preadAt, readlinkatAt } from "../platform/native.ts";
@@ -43,7 +44,10 @@ const TARGET_BYTES_MAX = 4096;
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
-/** The ring is in a gap or stopped: what was being read cannot be recorded, and will be asked for again. */
+/**
+ * The ring is in a gap or stopped: what was being read cannot be recorded, and will be asked for
+ * again.
+ */
 class Abandoned extends Error {}
 
 export class MirrorReader {
@@ -79,15 +83,9 @@ export class MirrorReader {
   }
 
   execute(command: Command): void {
-    switch (command.kind) {
-      case CommandKind.directory:
-        return this.#directory(command);
-      case CommandKind.node:
-      case CommandKind.verifyNode:
-        return this.#node(command);
-      case CommandKind.range:
-        return this.#range(command);
-    }
+    if (command.kind === CommandKind.directory) this.#directory(command);
+    else if (command.kind === CommandKind.range) this.#range(command);
+    else this.#node(command);
   }
 
   /** Waits for spare room. Called without a lock in hand. */
@@ -133,7 +131,10 @@ export class MirrorReader {
   #directory(command: Command): void {
     const { beneath, locks } = this.#context;
     const fd = beneath.open(command.node, O_RDONLY | O_DIRECTORY | O_NOATIME);
-    if (fd < 0) return this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+    if (fd < 0) {
+      this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+      return;
+    }
     try {
       let flags = OP_FLAG_FIRST;
       for (;;) {
@@ -200,7 +201,10 @@ export class MirrorReader {
 
   #node(command: Command): void {
     const node = this.#openNode(command.node);
-    if (node.error !== 0) return this.#missing(command, node.error);
+    if (node.error !== 0) {
+      this.#missing(command, node.error);
+      return;
+    }
     try {
       if (node.isRegular) this.#regular(command, node.fd);
       else this.#attributesOnly(command, node);
@@ -231,7 +235,10 @@ export class MirrorReader {
     locks.unlock(command.node);
   }
 
-  /** Reads attributes under the lock that the caller holds and publishes them; returns the file's size. */
+  /**
+   * Reads attributes under the lock that the caller holds and publishes them; returns the file's
+   * size.
+   */
   #publishNode(command: Command, node: { fd: number; isReal: boolean; isLast: boolean }): number {
     const status = this.#statx;
     if (status.of(node.fd) < 0) throw new Error("statx of an open node failed");
@@ -276,13 +283,19 @@ export class MirrorReader {
 
   #range(command: Command): void {
     const fd = this.#context.beneath.open(command.node, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    if (fd < 0) return this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+    if (fd < 0) {
+      this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
+      return;
+    }
     const to = command.offset + command.length;
     this.#blocks(command, fd, { from: command.offset, to });
     close(fd);
   }
 
-  /** Publishes data (or hashes) block by block; the last record says so even when the file shrinks meanwhile. */
+  /**
+   * Publishes data (or hashes) block by block; the last record says so even when the file shrinks
+   * meanwhile.
+   */
   #blocks(command: Command, fd: number, range: { from: number; to: number }): void {
     const isVerify = command.kind === CommandKind.verifyNode;
     let at = range.from;

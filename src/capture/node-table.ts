@@ -1,13 +1,14 @@
 /**
- * Every node that the kernel knows, with the file handle by which it is opened: in shared memory, because the
- * kernel goes on using its node ids when the engine that handed them out is gone.
+ * Every node that the kernel knows, with the file handle by which it is opened: in shared memory,
+ * because the kernel goes on using its node ids when the engine that handed them out is gone.
  *
- * A node's id for the kernel is its inode number + 1 (1 itself is the root), so that a restart, a second engine
- * or a forgotten entry can never give two nodes one id. Handles (name_to_handle_at) cost no descriptor: millions
- * of known files are millions of slots of 64 bytes and nothing else.
+ * A node's id for the kernel is its inode number + 1 (1 itself is the root), so that a restart, a
+ * second engine or a forgotten entry can never give two nodes one id. Handles (name_to_handle_at)
+ * cost no descriptor: millions of known files are millions of slots of 64 bytes and nothing else.
  *
- * SIGKILL at any instruction: a slot is whole before the one store that links it in, and is unlinked by one
- * store. What can be lost is a slot, or one count of {@link forget} (the node then stays known): never a link.
+ * SIGKILL at any instruction: a slot is whole before the one store that links it in, and is
+ * unlinked by one store. What can be lost is a slot, or one count of {@link forget} (the node then
+ * stays known): never a link.
  */
 import { alignUp } from "../base/bytes.ts";
 import { SharedMemory } from "../platform/shared-memory.ts";
@@ -28,8 +29,8 @@ const AT_CAN_HOLD = 3;
 const AT_FREE_LISTS = 16;
 
 /**
- * Slot: f64 ino, u32 next, u32 lookups, u32 id of what holds it, u32 flags, then struct file_handle: u32 handle_bytes,
- * i32 handle_type, up to 32 bytes.
+ * Slot: f64 ino, u32 next, u32 lookups, u32 id of what holds it, u32 flags, then struct
+ * file_handle: u32 handle_bytes, i32 handle_type, up to 32 bytes.
  */
 const SLOT_NEXT = 2;
 const SLOT_LOOKUPS = 3;
@@ -76,7 +77,10 @@ export class NodeTable {
     return new SharedArrayBuffer(PARTITIONS * 4);
   }
 
-  /** `nodesExpected`: inodes in use on the file system beneath; more of them only make chains longer. */
+  /**
+   * `nodesExpected`: inodes in use on the file system beneath; more of them only make chains
+   * longer.
+   */
   static create(
     path: string,
     nodesExpected: number,
@@ -118,7 +122,10 @@ export class NodeTable {
     return this.#slotsAt + slot * (SLOT_BYTES / 4);
   }
 
-  /** Slots are held for microseconds and never across a system call: spinning suffices, with a nap if preempted. */
+  /**
+   * Slots are held for microseconds and never across a system call: spinning suffices, with a nap
+   * if preempted.
+   */
   #lock(bucket: number): number {
     const partition = bucket & (PARTITIONS - 1);
     for (let spin = 0; Atomics.compareExchange(this.#locks, partition, 0, 1) !== 0; spin++) {
@@ -143,8 +150,9 @@ export class NodeTable {
   }
 
   /**
-   * The kernel (or the mirror) learns of a node: counts one lookup, and keeps the handle when it is new or has
-   * changed (the inode number was used again). `handle`: struct file_handle as the kernel wrote it.
+   * The kernel (or the mirror) learns of a node: counts one lookup, and keeps the handle when it is
+   * new or has changed (the inode number was used again). `handle`: struct file_handle as the
+   * kernel wrote it.
    */
   remember(ino: number, handle: Uint32Array): void {
     this.#add(ino, handle, 1, 0);
@@ -243,8 +251,8 @@ export class NodeTable {
   }
 
   /**
-   * The kernel gives back `count` lookups. When none are left the node is dropped; returns then what held it
-   * (with NODE_FLAG_TMPFILE if it never got a name), else undefined.
+   * The kernel gives back `count` lookups. When none are left the node is dropped; returns then
+   * what held it (with NODE_FLAG_TMPFILE if it never got a name), else undefined.
    */
   forget(ino: number, count: number): { id: number; flags: number } | undefined {
     return this.#subtract(ino, count, 0);

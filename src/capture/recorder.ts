@@ -1,9 +1,10 @@
 /**
- * One worker's pen: finds room in the ring before a change is made beneath, and publishes the op after it.
+ * One worker's pen: finds room in the ring before a change is made beneath, and publishes the op
+ * after it.
  *
- * When the ring is full the application waits for the reader, but never long: after ROOM_WAIT_MS, or at once when
- * the reader stands still, the op is given up, and with it the order: the ring goes to "gap", status says that a
- * resync is due, and applications go on at full speed.
+ * When the ring is full the application waits for the reader, but never long: after ROOM_WAIT_MS,
+ * or at once when the reader stands still, the op is given up, and with it the order: the ring goes
+ * to "gap", status says that a resync is due, and applications go on at full speed.
  */
 import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
 import { HeaderAt, RecordingState } from "../journal/ring-layout.ts";
@@ -50,7 +51,10 @@ export class Recorder {
   readonly #memory: NativeMemory;
   readonly #spare: NativeMemory;
   readonly #space: RequestSpace;
-  /** Small records are made here, since the request that they are made from may lie where they will go. */
+  /**
+   * Small records are made here, since the request that they are made from may lie where they will
+   * go.
+   */
   readonly op: OpView = new OpView(new ArrayBuffer(SMALL_OP_BYTES));
   #doubt: Doubt | undefined;
   /** Bytes of the place that the intent names, until a record stands there. */
@@ -65,7 +69,10 @@ export class Recorder {
     this.#space = { memory: spare, base: 0, room: OP_BYTES_MAX };
   }
 
-  /** Where to receive the next request: in the arena when it has room, so that a write's data never moves again. */
+  /**
+   * Where to receive the next request: in the arena when it has room, so that a write's data never
+   * moves again.
+   */
   requestSpace(): RequestSpace {
     const isOn = this.ring.recording === RecordingState.on;
     const at = isOn ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
@@ -96,8 +103,8 @@ export class Recorder {
   }
 
   /**
-   * Makes room for a record of `bytes`, and writes down what is about to be done. Call before taking locks: it may
-   * wait. Returns whether the op will be recorded.
+   * Makes room for a record of `bytes`, and writes down what is about to be done. Call before
+   * taking locks: it may wait. Returns whether the op will be recorded.
    */
   begin(request: Request, bytes: number, a = 0, b = 0, c = 0): boolean {
     const records = this.ring.recording === RecordingState.on && this.#findRoom(bytes);
@@ -110,8 +117,8 @@ export class Recorder {
   }
 
   /**
-   * Call under the locks, with what {@link begin} answered: recording may have begun again meanwhile, and a mirror
-   * may have looked at the node before the change that is about to be made.
+   * Call under the locks, with what {@link begin} answered: recording may have begun again
+   * meanwhile, and a mirror may have looked at the node before the change that is about to be made.
    */
   confirm(records: boolean, bytes: number): boolean {
     if (records || this.ring.recording !== RecordingState.on) return records;
@@ -173,18 +180,24 @@ export class Recorder {
   commit(): void {
     const { size } = this.op;
     // Behind a gap that somebody declared meanwhile nothing may follow.
-    if (this.ring.recording !== RecordingState.on) return this.lose();
+    if (this.ring.recording !== RecordingState.on) {
+      this.lose();
+      return;
+    }
     // The first record goes to the very place that the intent names: whether one stands there tells
     // the next engine that the change was recorded. A follow-up may find the arena just filled.
-    if (!this.#hasRoom(size)) return this.#declareGap();
+    if (!this.#hasRoom(size)) {
+      this.#declareGap();
+      return;
+    }
     const at = this.#writer.at;
     this.#memory.bytes.set(this.op.bytes.subarray(0, size), at);
     this.#writer.publish(size);
   }
 
   /**
-   * The record of a write, around data that lies where its request was received: in place when that is the arena,
-   * else moved there. Fill the header, then {@link publishPlaced}.
+   * The record of a write, around data that lies where its request was received: in place when that
+   * is the arena, else moved there. Fill the header, then {@link publishPlaced}.
    */
   placeData(memory: NativeMemory, dataAt: number, length: number): OpView {
     const { at, op } = this.#writer;

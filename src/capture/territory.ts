@@ -1,4 +1,7 @@
-/** What the tree knows of a place or a node: whether it is ours to copy, and whether the replica has it. */
+/**
+ * What the tree knows of a place or a node: whether it is ours to copy, and whether the replica has
+ * it.
+ */
 import { NodeFlag, type NodeTree } from "../model/node-tree.ts";
 import type { Rules } from "../model/rules.ts";
 

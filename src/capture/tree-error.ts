@@ -14,7 +14,7 @@ export class TreeFullError extends StandinError {
 
   constructor(message: string) {
     super("TREE_FULL", message, {
-      hint: "Give the machine more memory or /dev/shm a larger size, or protect fewer files with one job.",
+      hint: "Give the machine more memory or /dev/shm a larger size, or protect fewer files.",
     });
   }
 }

@@ -160,7 +160,7 @@ function linkOf(tree: Tree, key: string): number {
   return tree.lookup(directory, Buffer.from(key.slice(cut + 1), "latin1"));
 }
 
-test("Tree agrees with a plain map, whatever is done to it, and again when it is opened anew", () => {
+test("Tree agrees with a plain map, whatever is done to it, and when opened anew", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const tree = newTree();

@@ -1,4 +1,7 @@
-/** What the handlers of one worker share: the ways to the files beneath, to the ring, and some scratch memory. */
+/**
+ * What the handlers of one worker share: the ways to the files beneath, to the ring, and some
+ * scratch memory.
+ */
 import { writeU64 } from "../base/bytes.ts";
 import type { Reply, Request } from "../fuse/message.ts";
 import {
@@ -10,10 +13,9 @@ import {
   NOTIFY_INVAL_INODE_BYTES,
   writeEntry,
 } from "../fuse/abi.ts";
+import { EAGAIN, EXDEV } from "../platform/errno.ts";
 import {
   close,
-  EAGAIN,
-  EXDEV,
   O_NOFOLLOW,
   O_NONBLOCK,
   O_RDONLY,
@@ -99,8 +101,9 @@ export class WorkerContext {
   }
 
   /**
-   * Creates happen as the caller: owner, group and default ACL then come out as beneath. This thread keeps its
-   * capabilities all the while (SECBIT_NO_SETUID_FIXUP); whether the caller may was the kernel's to check.
+   * Creates happen as the caller: owner, group and default ACL then come out as beneath. This
+   * thread keeps its capabilities all the while (SECBIT_NO_SETUID_FIXUP); whether the caller may
+   * was the kernel's to check.
    */
   becomeCaller(request: Request, mask: number): void {
     const { uid, gid } = request;
@@ -112,14 +115,17 @@ export class WorkerContext {
     this.#umask = mask;
   }
 
-  /** True when the node that was looked at lies on another file system: a mount below the protected folder. */
+  /**
+   * True when the node that was looked at lies on another file system: a mount below the protected
+   * folder.
+   */
   isElsewhere(statx: Statx): boolean {
     return statx.devMinor !== this.#device.minor || statx.devMajor !== this.#device.major;
   }
 
   /**
-   * Looks at `name` (an address) in the directory `dir`, counts one lookup of it and writes its entry at byte `at` of
-   * the reply. Returns 0 or `-errno`.
+   * Looks at `name` (an address) in the directory `dir`, counts one lookup of it and writes its
+   * entry at byte `at` of the reply. Returns 0 or `-errno`.
    */
   lookUp(dir: number, name: number, reply: Reply, at: number): number {
     const error = this.statx.atAddress(dir, name);
@@ -142,8 +148,8 @@ export class WorkerContext {
   }
 
   /**
-   * Reads what the page cache beneath holds. Returns the bytes read (fewer only at the end of the file), or
-   * -EAGAIN: some of it must be waited for.
+   * Reads what the page cache beneath holds. Returns the bytes read (fewer only at the end of the
+   * file), or -EAGAIN: some of it must be waited for.
    */
   readCached(fd: number, address: number, size: number, offset: number): number {
     const got = this.#readNow(fd, address, size, offset);
@@ -160,9 +166,10 @@ export class WorkerContext {
   }
 
   /**
-   * Keeps the regular file `ino` alive, whose last name is about to go while applications may have it open: the
-   * connection itself holds it, so that it survives the engine. Where the kernel cannot (before 6.9), a
-   * descriptor of this process does, and such a file is lost when the engine dies.
+   * Keeps the regular file `ino` alive, whose last name is about to go while applications may have
+   * it open: the connection itself holds it, so that it survives the engine. Where the kernel
+   * cannot (before 6.9), a descriptor of this process does, and such a file is lost when the engine
+   * dies.
    */
   hold(ino: number): Hold {
     const fd = this.beneath.open(ino, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -214,7 +221,10 @@ export class WorkerContext {
   }
 }
 
-/** What keeps a nameless node alive: an id of the connection, or with NODE_FLAG_HELD_BY_FD a descriptor. */
+/**
+ * What keeps a nameless node alive: an id of the connection, or with NODE_FLAG_HELD_BY_FD a
+ * descriptor.
+ */
 export interface Hold {
   readonly id: number;
   readonly flags: number;

@@ -78,7 +78,7 @@ test("WorkerPool lets only so many serve", async () => {
   });
 });
 
-test("WorkerPool calls a parked worker when one turns slow, and parks the slow one afterwards", async () => {
+test("WorkerPool calls a parked worker when one turns slow, and parks that one then", async () => {
   await pool(2, 1, async (threads, words) => {
     const serving = threads.find(({ heard }) => heard.includes("joined")) as Thread;
     const parked = threads.find((thread) => thread !== serving) as Thread;

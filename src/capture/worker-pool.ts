@@ -1,8 +1,8 @@
 /**
- * Which of an engine's workers wait for requests. A few do; the others are parked, and take a place while its owner
- * does what may take long (fsync, a large copy). So those that serve are warm, in compiled code and caches, and no
- * number of slow requests stops the others. (All waiting at once, the kernel would wake them in turn, each with its
- * own cold copy of everything.)
+ * Which of an engine's workers wait for requests. A few do; the others are parked, and take a place
+ * while its owner does what may take long (fsync, a large copy). So those that serve are warm, in
+ * compiled code and caches, and no number of slow requests stops the others. (All waiting at once,
+ * the kernel would wake them in turn, each with its own cold copy of everything.)
  *
  * Words of the shared memory, i32 each.
  */
@@ -85,7 +85,10 @@ export class WorkerPool {
     if (Atomics.load(this.#words, SERVING) < this.#servingMax) this.#callOne();
   }
 
-  /** The request in hand was answered. May block: the place is somebody else's by now, or there are too many. */
+  /**
+   * The request in hand was answered. May block: the place is somebody else's by now, or there are
+   * too many.
+   */
   end(): void {
     if (!this.#hasRequest) return;
     this.#hasRequest = false;
@@ -102,8 +105,9 @@ export class WorkerPool {
   }
 
   /**
-   * For a watcher, called every few milliseconds: when all who serve have a request in hand and nobody began one
-   * since the last call, they are stuck in something that was not known to be slow; one more is called.
+   * For a watcher, called every few milliseconds: when all who serve have a request in hand and
+   * nobody began one since the last call, they are stuck in something that was not known to be
+   * slow; one more is called.
    */
   relieve(): void {
     const words = this.#words;

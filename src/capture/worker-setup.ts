@@ -17,8 +17,8 @@ export function nodeTablePath(shmDir: string, mountIndex: number): string {
 }
 
 /**
- * Makes this thread able to act as any caller: its own umask, and capabilities that stay when the file system uid
- * changes.
+ * Makes this thread able to act as any caller: its own umask, and capabilities that stay when the
+ * file system uid changes.
  */
 function prepareThread(): void {
   if (unshare(CLONE_FS) < 0) throw new Error("a worker cannot have its own umask (unshare)");

@@ -1,7 +1,7 @@
 /**
- * The FUSE protocol as bytes: opcodes, flags and struct layouts of include/uapi/linux/fuse.h, protocol 7.45.
- * Offsets are relative to the body of a message: behind `struct fuse_in_header` (40 bytes) in a request, behind
- * `struct fuse_out_header` (16 bytes) in a reply.
+ * The FUSE protocol as bytes: opcodes, flags and struct layouts of include/uapi/linux/fuse.h,
+ * protocol 7.45. Offsets are relative to the body of a message: behind `struct fuse_in_header` (40
+ * bytes) in a request, behind `struct fuse_out_header` (16 bytes) in a reply.
  */
 import { writeI64, writeU64 } from "../base/bytes.ts";
 
@@ -11,7 +11,10 @@ export const OUT_HEADER_BYTES = 16;
 export const PROTOCOL_MAJOR = 7;
 /** The newest minor version whose structures this code knows. */
 export const PROTOCOL_MINOR = 45;
-/** The oldest kernel that is served: 7.33 (linux 5.12) has every structure in the form that is read here. */
+/**
+ * The oldest kernel that is served: 7.33 (linux 5.12) has every structure in the form that is read
+ * here.
+ */
 export const PROTOCOL_MINOR_MIN = 33;
 
 export const ROOT_ID = 1;
@@ -60,7 +63,10 @@ export const Opcode = {
   statx: 52,
 } as const;
 
-/** Smallest body of a request by opcode; a shorter one is malformed. Names need at least one byte and the NUL. */
+/**
+ * Smallest body of a request by opcode; a shorter one is malformed. Names need at least one byte
+ * and the NUL.
+ */
 export const BODY_BYTES_MIN: ReadonlyMap<number, number> = new Map([
   [Opcode.lookup, 2],
   [Opcode.forget, 8],
@@ -151,7 +157,10 @@ export const FATTR_ATIME_NOW = 128;
 export const FATTR_MTIME_NOW = 256;
 export const FATTR_KILL_SUIDGID = 2048;
 
-/** ioctl on /dev/fuse: the connection takes a reference on a file, `struct fuse_backing_map`; returns an id. */
+/**
+ * ioctl on /dev/fuse: the connection takes a reference on a file, `struct fuse_backing_map`;
+ * returns an id.
+ */
 export const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501;
 /** ioctl on /dev/fuse: drops it, u32 id. */
 export const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502;

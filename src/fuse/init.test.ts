@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { body, FakeKernel, u32At } from "../../test/support/fake-kernel.ts";
-import { EPROTO } from "../platform/libc.ts";
+import { EPROTO } from "../platform/errno.ts";
 import { INIT_OUT_BYTES, InitFlag, InitFlag2, Opcode, PROTOCOL_MINOR } from "./abi.ts";
 import { answerInit, MAX_WRITE_BYTES, type Negotiated } from "./init.ts";
 

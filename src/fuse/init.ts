@@ -20,14 +20,16 @@ export interface Negotiated {
 
 /*
  * Wanted, each with its reason:
- * - noOpenSupport, noOpendirSupport: with OPEN answered ENOSYS, opening costs no request and the server has no
+ * - noOpenSupport, noOpendirSupport: with OPEN answered ENOSYS, opening costs no request and the
+ *   server has no
  *   open handles, which is what lets it die and come back unnoticed.
- * - handleKillprivV2: else the kernel asks for security.capability before every write. The server then clears
+ * - handleKillprivV2: else the kernel asks for security.capability before every write. The server
+ *   then clears
  *   set-ID bits itself where the kernel says so.
  * - dontMask, posixAcl: a default ACL and not the umask decides the mode of a new node.
- * - exportSupport: handles of the mount can be made (NFS export, name_to_handle_at).
- * Not wanted: file locks (a blocking lock would hold a worker; the kernel keeps locks by itself) and the
- * write-back cache (writes would not come in their order).
+ * - exportSupport: handles of the mount can be made (NFS export, name_to_handle_at). Not wanted:
+ *   file locks (a blocking lock would hold a worker; the kernel keeps locks by itself) and the
+ *   write-back cache (writes would not come in their order).
  */
 const WANTED =
   InitFlag.asyncRead |
@@ -51,8 +53,8 @@ const WANTED =
 const WANTED2 = InitFlag2.directIoAllowMmap | InitFlag2.passthrough | InitFlag2.hasResend;
 
 /**
- * Answers INIT. Returns what was agreed, or undefined when the kernel is too old to be served (the reply then
- * carries our version, as the protocol asks).
+ * Answers INIT. Returns what was agreed, or undefined when the kernel is too old to be served (the
+ * reply then carries our version, as the protocol asks).
  */
 export function answerInit(request: Request, reply: Reply): Negotiated | undefined {
   const major = request.u32(0);

@@ -23,7 +23,10 @@ export interface MountOptions {
   readonly nodev: boolean;
 }
 
-/** Opens a new FUSE connection. @throws {MountError} when the kernel has no FUSE or it may not be used. */
+/**
+ * Opens a new FUSE connection. @throws {MountError} when the kernel has no FUSE or it may not be
+ * used.
+ */
 export function openFuseDevice(): number {
   try {
     const fd = openSync("/dev/fuse", "r+");
@@ -34,15 +37,16 @@ export function openFuseDevice(): number {
     const code = (error as NodeJS.ErrnoException).code;
     const hint =
       code === "ENOENT"
-        ? "load the kernel module (modprobe fuse); in a container pass the device --device /dev/fuse"
+        ? "load the kernel module (modprobe fuse); in a container pass --device /dev/fuse"
         : "run as root, or give the container CAP_SYS_ADMIN and the device /dev/fuse";
     throw new MountError(`open /dev/fuse: ${code ?? String(error)}`, hint);
   }
 }
 
 /**
- * Mounts the connection `fd` on `path`. The kernel's INIT request waits in the connection from here on.
- * Permission checks stay with the kernel (`default_permissions`), for all users (`allow_other`).
+ * Mounts the connection `fd` on `path`. The kernel's INIT request waits in the connection from here
+ * on. Permission checks stay with the kernel (`default_permissions`), for all users
+ * (`allow_other`).
  */
 export function mountFuse(fd: number, path: string, options: MountOptions): void {
   const data = [
@@ -63,12 +67,18 @@ export function mountFuse(fd: number, path: string, options: MountOptions): void
   }
 }
 
-/** Takes the mount away. `lazy`: at once for new users, later for those who still use it. Returns 0 or `-errno`. */
+/**
+ * Takes the mount away. `lazy`: at once for new users, later for those who still use it. Returns 0
+ * or `-errno`.
+ */
 export function unmountFuse(path: string, options: { lazy: boolean }): number {
   return umount2(path, options.lazy ? MNT_DETACH : 0);
 }
 
-/** Major and minor number of the file system mounted at `path` (the topmost), or undefined when none is. */
+/**
+ * Major and minor number of the file system mounted at `path` (the topmost), or undefined when none
+ * is.
+ */
 export function mountedDevice(path: string): { major: number; minor: number } | undefined {
   const escaped = path.replace(
     /[\\ \t\n]/g,
@@ -85,16 +95,16 @@ export function mountedDevice(path: string): { major: number; minor: number } | 
 }
 
 /**
- * Ends a connection that nobody answers: every waiting user gets an error and the mount can be taken away.
- * The last way out; what was in flight is lost to the applications.
+ * Ends a connection that nobody answers: every waiting user gets an error and the mount can be
+ * taken away. The last way out; what was in flight is lost to the applications.
  */
 export function abortFuseConnection(minor: number): void {
   writeFileSync(`/sys/fs/fuse/connections/${minor}/abort`, "1");
 }
 
 /**
- * Reads beyond what the kernel reads ahead by itself: fewer, larger requests for sequential readers. Best
- * effort: sysfs may be read-only in a container.
+ * Reads beyond what the kernel reads ahead by itself: fewer, larger requests for sequential
+ * readers. Best effort: sysfs may be read-only in a container.
  */
 export function setReadAhead(minor: number, kibibytes: number): boolean {
   try {
@@ -105,7 +115,10 @@ export function setReadAhead(minor: number, kibibytes: number): boolean {
   }
 }
 
-/** Opens the directory that will be mounted over: the way to the files beneath while the mount is there. */
+/**
+ * Opens the directory that will be mounted over: the way to the files beneath while the mount is
+ * there.
+ */
 export function openBeneath(path: string): { fd: number; mode: number; ino: number } {
   const fd = openSync(path, "r");
   fcntl(fd, F_SETFD, 0);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { body, encode, FakeKernel, type Message } from "../../test/support/fake-kernel.ts";
-import { EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOSYS, EPERM } from "../platform/libc.ts";
+import { EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOSYS, EPERM } from "../platform/errno.ts";
 import { BODY_BYTES_MIN, IN_HEADER_BYTES, Opcode } from "./abi.ts";
 import { NO_REPLY, type Request } from "./message.ts";
 import type { Handler } from "./session.ts";

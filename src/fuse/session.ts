@@ -1,8 +1,9 @@
 /**
- * One worker's request loop: receive, check, hand over, answer. It knows the protocol and nothing of files; the
- * way to the kernel is a {@link Channel}, so that another transport can stand beside /dev/fuse.
+ * One worker's request loop: receive, check, hand over, answer. It knows the protocol and nothing
+ * of files; the way to the kernel is a {@link Channel}, so that another transport can stand beside
+ * /dev/fuse.
  */
-import { EINVAL, EIO, EINTR, EAGAIN, ENODEV, ENOENT, ENOSYS } from "../platform/libc.ts";
+import { EINVAL, EIO, EINTR, EAGAIN, ENODEV, ENOENT, ENOSYS } from "../platform/errno.ts";
 import type { NativeMemory } from "../platform/native.ts";
 import { BODY_BYTES_MIN, OUT_HEADER_BYTES, Opcode, UNIQUE_RESEND_HIGH } from "./abi.ts";
 import { NO_REPLY, type Reply, Request } from "./message.ts";
@@ -17,7 +18,10 @@ export interface Channel {
 /** Serves one request: returns 0 (reply made), `-errno`, or NO_REPLY. */
 export type Handler = (request: Request, reply: Reply) => number;
 
-/** Handlers by opcode; an opcode without one is answered ENOSYS, after which the kernel does without it. */
+/**
+ * Handlers by opcode; an opcode without one is answered ENOSYS, after which the kernel does without
+ * it.
+ */
 export type Handlers = ReadonlyMap<number, Handler>;
 
 /** Where the next request is to be received. */

@@ -1,10 +1,11 @@
 /**
- * Commands from the applying side to the engine's mirror thread: "append this directory's listing", "append
- * this file". A circle of slots in the ring's memory with one producer and one consumer.
+ * Commands from the applying side to the engine's mirror thread: "append this directory's listing",
+ * "append this file". A circle of slots in the ring's memory with one producer and one consumer.
  *
- * A command is answered by ops in the ring whose `extra` is the command's number; the last of them has
- * OP_FLAG_LAST. Commands that an engine took and did not answer before it was killed are lost: the producer sees
- * the engine's generation change ({@link HeaderAt.engineGeneration}) and gives them again.
+ * A command is answered by ops in the ring whose `extra` is the command's number; the last of them
+ * has OP_FLAG_LAST. Commands that an engine took and did not answer before it was killed are lost:
+ * the producer sees the engine's generation change ({@link HeaderAt.engineGeneration}) and gives
+ * them again.
  */
 import { readU64, writeU64 } from "../base/bytes.ts";
 import { futexWait, futexWake } from "../platform/libc.ts";
@@ -14,9 +15,13 @@ import { COMMAND_BYTES, COMMAND_HEADER_BYTES, COMMAND_SLOTS, HeaderAt } from "./
 export const CommandKind = {
   /** Listing of a directory with the attributes of its entries: `mirror-directory` ops. */
   directory: 1,
-  /** `mirror-node`, and for a regular file its data from `offset` on: `mirror-block`, `mirror-hole`. */
+  /**
+   * `mirror-node`, and for a regular file its data from `offset` on: `mirror-block`, `mirror-hole`.
+   */
   node: 2,
-  /** `mirror-node`, and for a regular file hashes of its blocks from `offset` on: `verify-block`. */
+  /**
+   * `mirror-node`, and for a regular file hashes of its blocks from `offset` on: `verify-block`.
+   */
   verifyNode: 3,
   /** Data of one range of a regular file: `mirror-block`, `mirror-hole`. */
   range: 4,
@@ -85,7 +90,9 @@ export class CommandQueue {
     futexWake(this.#bell, 1);
   }
 
-  /** The oldest command, which stays in the queue until {@link pop}; undefined when there is none. */
+  /**
+   * The oldest command, which stays in the queue until {@link pop}; undefined when there is none.
+   */
   peek(): Command | undefined {
     if (this.length === 0) return undefined;
     const at = this.#slot(Atomics.load(this.#ring.i32, this.#poppedAt));

@@ -3,14 +3,14 @@
  *
  *     header     one page: identity, positions, states (each hot word on a cache line of its own)
  *     arenas     one line per arena: how far its writer and the reader are
- *     intents    one line per worker: what it was about to do beneath; behind them the doubts that killed
+ *     intents    one line per worker: what it was about to do beneath; then the doubts that killed
  *                engines left (the engine's affair, see capture/intents.ts)
- *     commands   a queue from the applying side to the engine's mirror thread (see command-queue.ts)
+ *     commands   a queue from the applying side to the mirror thread (see command-queue.ts)
  *     index      LSN -> place of the record: one slot of 32 bytes per LSN, reused in a circle
  *     data       the arenas themselves, one per writer, each a circle of records
  *
- * Records lie in per-writer arenas and only the index is shared, so that a writer can let the kernel read a
- * request straight to the place where its record will stay.
+ * Records lie in per-writer arenas and only the index is shared, so that a writer can let the
+ * kernel read a request straight to the place where its record will stay.
  */
 import { alignUp } from "../base/bytes.ts";
 

@@ -1,9 +1,11 @@
 /**
- * The ring: every op of a job in one order, in shared memory, from several writing threads to one reader.
+ * The ring: every op of a job in one order, in shared memory, from several writing threads to one
+ * reader.
  *
- * Guarantees. LSNs are gapless from 1. A record is visible to the reader only when it is whole. The reader sees
- * records in LSN order. What is between `applied` and `head` survives the death of any process; LSNs that a
- * killed writer took and did not fill are voided by the next engine ({@link Ring.voidHoles}).
+ * Guarantees. LSNs are gapless from 1. A record is visible to the reader only when it is whole. The
+ * reader sees records in LSN order. What is between `applied` and `head` survives the death of any
+ * process; LSNs that a killed writer took and did not fill are voided by the next engine ({@link
+ * Ring.voidHoles}).
  *
  * Writers never wait for each other: each has its own arena, and takes its LSN with one atomic add.
  */
@@ -85,8 +87,9 @@ export class Ring {
   }
 
   /**
-   * The LSN whose low 32 bits are `low`. Only these are counted atomically (a 64-bit atomic would cost an allocation
-   * per op); the rest follows from the reader's position, which is never as much as an index's length behind.
+   * The LSN whose low 32 bits are `low`. Only these are counted atomically (a 64-bit atomic would
+   * cost an allocation per op); the rest follows from the reader's position, which is never as much
+   * as an index's length behind.
    */
   #whole(low: number): number {
     const { applied } = this;
@@ -157,8 +160,8 @@ export class Ring {
   }
 
   /**
-   * Gives the record at monotonic `start` of `arena` the next LSN and shows it to the reader. The record must be
-   * whole, room in the index checked. Returns the LSN.
+   * Gives the record at monotonic `start` of `arena` the next LSN and shows it to the reader. The
+   * record must be whole, room in the index checked. Returns the LSN.
    */
   publish(arena: number, start: number, size: number): number {
     const lsn = this.#whole((Atomics.add(this.i32, HeaderAt.head / 4, 1) + 1) | 0);
@@ -208,8 +211,9 @@ export class Ring {
   }
 
   /**
-   * Called by a new engine before it writes: fills LSNs that its killed predecessor took and did not publish,
-   * and sets each arena's head behind its last published record. Returns how many holes there were.
+   * Called by a new engine before it writes: fills LSNs that its killed predecessor took and did
+   * not publish, and sets each arena's head behind its last published record. Returns how many
+   * holes there were.
    */
   voidHoles(): number {
     const head = this.head;
@@ -272,8 +276,9 @@ export class RingWriter {
   }
 
   /**
-   * Finds `bytes` in one piece at the arena's head. Returns the absolute offset in the memory (a multiple of 8), or
-   * {@link NO_ROOM}. Nothing is taken until {@link publish}; reserving again gives up the earlier place.
+   * Finds `bytes` in one piece at the arena's head. Returns the absolute offset in the memory (a
+   * multiple of 8), or {@link NO_ROOM}. Nothing is taken until {@link publish}; reserving again
+   * gives up the earlier place.
    */
   reserve(bytes: number): number {
     const { arenaBytes } = this.ring.layout;
@@ -301,15 +306,18 @@ export class RingWriter {
   }
 
   /**
-   * An empty arena starts over at its beginning: memory that is hot in the cache, and fewer pages touched. The
-   * reader moves the tail only when it releases a record, and there is none.
+   * An empty arena starts over at its beginning: memory that is hot in the cache, and fewer pages
+   * touched. The reader moves the tail only when it releases a record, and there is none.
    */
   #restartCircle(inCircle: number): void {
     this.#head += this.ring.layout.arenaBytes - inCircle;
     this.ring.setArenaTail(this.arena, this.#head);
   }
 
-  /** As {@link reserve}, but stays with the place in hand when that suffices: what lies there need not move. */
+  /**
+   * As {@link reserve}, but stays with the place in hand when that suffices: what lies there need
+   * not move.
+   */
   keepOrReserve(bytes: number): boolean {
     return bytes <= this.#reserved || this.reserve(bytes) !== NO_ROOM;
   }
@@ -342,8 +350,8 @@ export class RingReader {
   }
 
   /**
-   * The next record, as a view that is valid until {@link release}, or undefined when there is none yet. A voided
-   * LSN comes as a record of kind `void`.
+   * The next record, as a view that is valid until {@link release}, or undefined when there is none
+   * yet. A voided LSN comes as a record of kind `void`.
    */
   peek(): OpView | undefined {
     const lsn = this.#lsn + 1;

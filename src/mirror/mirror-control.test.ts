@@ -90,7 +90,7 @@ test("MirrorControl calls a node done only when its differing blocks have come",
   assert.deepEqual(effects, [{ effect: "done", node, isRight: true }]);
 });
 
-test("MirrorControl bounds what is outstanding, and asks again after the engine was restarted", () => {
+test("MirrorControl bounds its questions, and asks again when the engine was restarted", () => {
   const { tree, control } = setUp();
   for (let ino = 10; ino < 2000; ino++) add(tree, ino, TYPE_REGULAR, NodeFlag.wantNode);
   const first = asks(control.step(0));

@@ -14,7 +14,7 @@ test("RangeLedger asks for neighbouring blocks in one range, up to a limit", () 
   assert.equal(ledger.take(), undefined);
 });
 
-test("RangeLedger says that a node is right when it is compared and all its ranges have come", () => {
+test("RangeLedger says that a node is right when all its ranges have come", () => {
   const ledger = new RangeLedger();
   assert.equal(ledger.compared(5), true, "nothing differed");
   ledger.add({ node: 5, offset: 0, length: 1 });

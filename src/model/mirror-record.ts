@@ -1,15 +1,16 @@
 /**
- * Bodies of the two op kinds by which a mirror, a resync and a verify describe what the source holds.
+ * Bodies of the two op kinds by which a mirror, a resync and a verify describe what the source
+ * holds.
  *
- * `mirror-node` (attributes and extended attributes of one node, exact at its LSN; the header has mode, uid,
- * gid, mtime and extra=command):
+ * `mirror-node` (attributes and extended attributes of one node, exact at its LSN; the header has
+ * mode, uid, gid, mtime and extra=command):
  *
  *     u64 size, time atime, u64 rdev, u32 links, u32 inode flags (FS_IOC_GETFLAGS), u32 project id,
  *     u32 target length, u32 xattr bytes, u32 zero, symlink target, xattrs
  *     xattrs: u32 name length, u32 value length, name, value, repeated
  *
- * `mirror-directory` (part of the exact listing of one directory; header as above, for the directory itself;
- * OP_FLAG_FIRST and OP_FLAG_LAST mark the ends of the listing):
+ * `mirror-directory` (part of the exact listing of one directory; header as above, for the
+ * directory itself; OP_FLAG_FIRST and OP_FLAG_LAST mark the ends of the listing):
  *
  *     u32 entries, u32 zero
  *     entries: u64 ino, u64 size, time mtime, u32 mode, u32 uid, u32 gid, u32 links, u64 rdev,
@@ -92,7 +93,10 @@ export function writeMirrorNode(op: OpView, node: MirrorNode): void {
   op.size = at - op.base;
 }
 
-/** @throws {MirrorRecordError} when lengths inside the body do not fit it. Names and values are copies. */
+/**
+ * @throws {MirrorRecordError} when lengths inside the body do not fit it. Names and values are
+ * copies.
+ */
 export function readMirrorNode(op: OpView): MirrorNode {
   const { view } = op;
   const start = op.body(0);
@@ -168,7 +172,9 @@ export function appendDirectoryEntry(op: OpView, entry: DirectoryEntry): void {
   view.setUint32(op.body(0), view.getUint32(op.body(0), true) + 1, true);
 }
 
-/** Copies of the entries. @throws {MirrorRecordError} when lengths inside the body do not fit it. */
+/**
+ * Copies of the entries. @throws {MirrorRecordError} when lengths inside the body do not fit it.
+ */
 export function readDirectoryEntries(op: OpView): DirectoryEntry[] {
   const { view, bytes } = op;
   const end = op.base + op.size;

@@ -1,15 +1,17 @@
 /**
- * The op: one change of the protected folders, as it stands in the ring, in segments and on the wire.
+ * The op: one change of the protected folders, as it stands in the ring, in segments and on the
+ * wire.
  *
- * A record is a fixed header of 80 bytes and a body. 80 bytes is the size of what the kernel puts before the
- * data of a FUSE write, so that a write's record is made in place, around bytes that never move.
+ * A record is a fixed header of 80 bytes and a body. 80 bytes is the size of what the kernel puts
+ * before the data of a FUSE write, so that a write's record is made in place, around bytes that
+ * never move.
  *
- * All numbers little-endian; 64-bit ones as two halves (base/bytes.ts). A node is named by (mount, ino): an
- * inode number is unambiguous at every LSN, because the op that ends its last name precedes the op that
- * creates another node with the same number.
+ * All numbers little-endian; 64-bit ones as two halves (base/bytes.ts). A node is named by (mount,
+ * ino): an inode number is unambiguous at every LSN, because the op that ends its last name
+ * precedes the op that creates another node with the same number.
  *
- * An op carries the *resulting* attributes (mode, owner, times), read beneath after the change, so that
- * applying it needs no knowledge of how the source's file system computed them.
+ * An op carries the *resulting* attributes (mode, owner, times), read beneath after the change, so
+ * that applying it needs no knowledge of how the source's file system computed them.
  *
  * Header:
  *
@@ -32,36 +34,39 @@
  *
  * Body by kind ("time" is i64 sec, u32 nsec, u32 zero):
  *
- *     write            data                                   a=offset b=length
+ *     write            data                           a=offset b=length
  *     setattr          time atime, u64 size, u32 valid, u32 0 valid: SETATTR_*
- *     fallocate        -                                      a=offset b=length extra=mode of fallocate(2)
- *     copy             -                                      a=offset b=length, extra=source node,
- *                                                             body: u64 source offset
+ *     fallocate        -                              a=offset b=length extra=fallocate(2)'s mode
+ *     copy             -                              a=offset b=length, extra=source node,
+ *                                                     body: u64 source offset
  *     setxattr         name, value
  *     removexattr      name
- *     setflags         u32 flags, u32 project id              FS_IOC_SETFLAGS / FS_IOC_FSSETXATTR
- *     create           time of parent, name, symlink target   a=parent extra=rdev (mode says the type)
- *     link             time of parent, name                   a=parent
- *     unlink           time of parent, name                   a=parent extra=links left (0: the node is gone)
- *     rename           times of both parents, name, new name  a=parent b=new parent, flags RENAME_*,
- *                                                             extra=node that was replaced or exchanged, 0 if none
- *     tmpfile          -                                      nameless until a link op
- *     forget           -                                      a nameless node is gone
- *     void             -                                      fills an LSN that a killed engine left open
- *     gap              -                                      ops after this LSN were lost: resync
- *     mirror-directory see mirror-record.ts                   extra=command
- *     mirror-node      see mirror-record.ts                   extra=command
- *     mirror-block     data                                   a=offset b=length extra=command
- *     mirror-hole      -                                      a=offset b=length extra=command
- *     verify-block     16 bytes of XXH3-128                   a=offset b=length extra=command
- *     mirror-missing   -                                      extra=command: the node or its data could not
- *                                                             be read, b=errno
+ *     setflags         u32 flags, u32 project id      FS_IOC_SETFLAGS / FS_IOC_FSSETXATTR
+ *     create           time of parent, name, target   a=parent extra=rdev (mode has the type)
+ *     link             time of parent, name           a=parent
+ *     unlink           time of parent, name           a=parent extra=links left (0: it is gone)
+ *     rename           times of parents, name, new name a=parent b=new parent, flags RENAME_*,
+ *                                                     extra=node replaced or exchanged, 0 if none
+ *     tmpfile          -                              nameless until a link op
+ *     forget           -                              a nameless node is gone
+ *     void             -                              fills an LSN that a killed engine left open
+ *     gap              -                              ops after this LSN were lost: resync
+ *     mirror-directory see mirror-record.ts           extra=command
+ *     mirror-node      see mirror-record.ts           extra=command
+ *     mirror-block     data                           a=offset b=length extra=command
+ *     mirror-hole      -                              a=offset b=length extra=command
+ *     verify-block     16 bytes of XXH3-128           a=offset b=length extra=command
+ *     mirror-missing   -                              extra=command: could not be read,
+ *                                                     b=errno
  */
 import { readI64, readU64, writeI64, writeU64 } from "../base/bytes.ts";
 
 export const OP_HEADER_BYTES = 80;
 
-/** A record longer than this is refused by every reader: 1 MiB of data and room for names and attributes. */
+/**
+ * A record longer than this is refused by every reader: 1 MiB of data and room for names and
+ * attributes.
+ */
 export const OP_BYTES_MAX: number = (1 << 20) + 8192;
 
 export const OpKind = {
@@ -121,8 +126,9 @@ export const TIME_BYTES = 16;
 export const SETATTR_BYTES = 32;
 
 /**
- * A window on one record. Point it with {@link at}; nothing is copied. Setters serve the writer, getters the
- * reader; offsets beyond the record are the caller's duty ({@link validateOp} first on anything read).
+ * A window on one record. Point it with {@link at}; nothing is copied. Setters serve the writer,
+ * getters the reader; offsets beyond the record are the caller's duty ({@link validateOp} first on
+ * anything read).
  */
 export class OpView {
   view: DataView;
@@ -279,7 +285,9 @@ export class OpView {
     const start = this.body(this.namesAt);
     return this.bytes.subarray(start, start + this.length1);
   }
-  /** Second name: new name, symlink target, or value of the extended attribute. A view, not a copy. */
+  /**
+   * Second name: new name, symlink target, or value of the extended attribute. A view, not a copy.
+   */
   get name2(): Uint8Array {
     const start = this.body(this.namesAt) + this.length1;
     return this.bytes.subarray(start, start + this.length2);
@@ -338,7 +346,10 @@ export function validateOp(op: OpView, available: number): string | undefined {
   return undefined;
 }
 
-/** A name that can stand in a directory: not empty, no `/`, no NUL, not `.` or `..`, at most 255 bytes. */
+/**
+ * A name that can stand in a directory: not empty, no `/`, no NUL, not `.` or `..`, at most 255
+ * bytes.
+ */
 export function validEntryName(name: Uint8Array): boolean {
   if (name.length === 0 || name.length > 255) return false;
   if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e)))

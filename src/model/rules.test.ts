@@ -56,7 +56,7 @@ test("Rules know sets, single characters and bytes that are no UTF-8", () => {
   assert.equal(rules.excludes(Uint8Array.of(0x61, 0xff), false), true);
 });
 
-test("rulesOfLists() copies only what an include matches, or what lies in a folder that one matches", () => {
+test("rulesOfLists() copies only what an include matches, or what lies below one", () => {
   const rules = rulesOfLists(["*.txt", "/all"], ["secret.txt"]);
   assert.equal(excluded(rules, "a", true), false);
   assert.equal(excluded(rules, "a/b.txt"), false);

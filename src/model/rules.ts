@@ -8,9 +8,9 @@
  * Patterns are those that rsync and git have made familiar:
  *
  *     *        any run of bytes but `/`          ?       one byte but `/`
- *     **       any run of bytes                  [a-z]   one byte of a set; [!a-z] or [^a-z] one that is not in it
+ *     **       any run of bytes                  [a-z]   a byte of a set; [!a-z], [^a-z]: not
  *     \x       the byte x itself
- *     /…       a leading slash ties the pattern to the protected folder; so does a slash in the middle
+ *     /…       a leading slash, or one in the middle, ties the pattern to the folder
  *     …/       a trailing slash makes it match directories alone
  *
  * A pattern without a slash (but a trailing one) is matched against the last name of the path.

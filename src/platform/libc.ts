@@ -1,9 +1,9 @@
 /**
  * System calls that Node's `fs` lacks or does slowly, each one koffi call away.
  *
- * Convention: a call that can fail returns the kernel's result, or `-errno` (never throws). Paths and names are
- * bytes with a terminating NUL, since a name is any bytes but `/` and NUL. Buffers are passed by address: the
- * kernel reads and writes them in place.
+ * Convention: a call that can fail returns the kernel's result, or `-errno` (never throws). Paths
+ * and names are bytes with a terminating NUL, since a name is any bytes but `/` and NUL. Buffers
+ * are passed by address: the kernel reads and writes them in place.
  *
  * Only what the kernel defines for x86-64 Linux is used here (syscall numbers, struct layouts).
  */
@@ -133,39 +133,6 @@ export const S_ISVTX = 0o1000;
 export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 
-export const EPERM = 1;
-export const ENOENT = 2;
-export const EINTR = 4;
-export const EIO = 5;
-export const ENXIO = 6;
-export const EBADF = 9;
-export const EAGAIN = 11;
-export const EACCES = 13;
-export const EBUSY = 16;
-export const EEXIST = 17;
-export const EXDEV = 18;
-export const ENODEV = 19;
-export const ENOTDIR = 20;
-export const EISDIR = 21;
-export const EINVAL = 22;
-export const ENOTTY = 25;
-export const EFBIG = 27;
-export const ENOSPC = 28;
-export const EROFS = 30;
-export const ERANGE = 34;
-export const ENAMETOOLONG = 36;
-export const ENOSYS = 38;
-export const ENOTEMPTY = 39;
-export const ELOOP = 40;
-export const ENODATA = 61;
-export const EPROTO = 71;
-export const EOVERFLOW = 75;
-export const EOPNOTSUPP = 95;
-export const ENOTCONN = 107;
-export const ETIMEDOUT = 110;
-export const ESTALE = 116;
-export const EDQUOT = 122;
-
 /** An empty path, for the calls that act on the descriptor itself (`AT_EMPTY_PATH`). */
 export const EMPTY_PATH: Bytes = Buffer.from([0]);
 
@@ -281,7 +248,10 @@ export function ftruncate(fd: Descriptor, size: number): number {
   return checked(ftruncate_(fd, size));
 }
 
-/** `times`: two struct timespec (atime, mtime), 32 bytes. For `fd` itself: {@link EMPTY_PATH} and AT_EMPTY_PATH. */
+/**
+ * `times`: two struct timespec (atime, mtime), 32 bytes. For `fd` itself: {@link EMPTY_PATH} and
+ * AT_EMPTY_PATH.
+ */
 export function utimensat(fd: Descriptor, path: Bytes | null, times: Bytes, flags: number): number {
   return checked(utimensat_(fd, path, times, flags));
 }
@@ -294,7 +264,10 @@ export function lseek(fd: Descriptor, offset: number, whence: number): number {
   return checked(Number(lseek_(fd, offset, whence)));
 }
 
-/** Goes to a position that getdents64 gave out; it is opaque and uses all 64 bits. Returns 0 or `-errno`. */
+/**
+ * Goes to a position that getdents64 gave out; it is opaque and uses all 64 bits. Returns 0 or
+ * `-errno`.
+ */
 export function seekDirectory(fd: Descriptor, position: bigint): number {
   return Number(lseek_(fd, position, SEEK_SET)) === -1 ? -koffi.errno() : 0;
 }
@@ -393,14 +366,18 @@ export function unshare(flags: number): number {
 }
 
 export const PR_SET_SECUREBITS = 28;
-/** Capabilities stay as they are when the file system uid changes; `prctl(2)`, `capabilities(7)`. */
+/**
+ * Capabilities stay as they are when the file system uid changes; `prctl(2)`, `capabilities(7)`.
+ */
 export const SECBIT_NO_SETUID_FIXUP = 4;
 
 export function prctl(option: number, a: number, b = 0, c = 0, d = 0): number {
   return checked(prctl_(option, a, b, c, d));
 }
 
-/** The raw call, which acts on the calling thread alone (glibc has no process-wide wrapper for it). */
+/**
+ * The raw call, which acts on the calling thread alone (glibc has no process-wide wrapper for it).
+ */
 export function setfsuid(uid: number): void {
   syscall1_(SYS_SETFSUID, uid);
 }
@@ -488,8 +465,8 @@ const timespec = new BigInt64Array(2);
 const timespecBytes = new Uint8Array(timespec.buffer);
 
 /**
- * Sleeps while the 32-bit word at `word` holds `expected`, at most `timeoutMs`. Works across processes.
- * Returns 0 when woken, else `-EAGAIN` (the word differed), `-ETIMEDOUT` or `-EINTR`.
+ * Sleeps while the 32-bit word at `word` holds `expected`, at most `timeoutMs`. Works across
+ * processes. Returns 0 when woken, else `-EAGAIN` (the word differed), `-ETIMEDOUT` or `-EINTR`.
  */
 export function futexWait(word: Uint8Array, expected: number, timeoutMs: number): number {
   timespec[0] = BigInt(Math.floor(timeoutMs / 1000));

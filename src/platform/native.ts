@@ -1,8 +1,10 @@
 /**
- * System calls on memory by address, for the paths that run per file system request: no view object is made
- * per call, and names are used where the kernel put them. Results as in libc.ts: the kernel's, or `-errno`.
+ * System calls on memory by address, for the paths that run per file system request: no view object
+ * is made per call, and names are used where the kernel put them. Results as in libc.ts: the
+ * kernel's, or `-errno`.
  *
- * An address is a plain number (user addresses are below 2^47). The caller answers for the memory behind it.
+ * An address is a plain number (user addresses are below 2^47). The caller answers for the memory
+ * behind it.
  */
 import koffi from "koffi";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -56,7 +58,9 @@ export interface NativeMemory {
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 
-/** Zeroed memory of this process, never given back: for buffers that live as long as their thread. */
+/**
+ * Zeroed memory of this process, never given back: for buffers that live as long as their thread.
+ */
 export function allocateNative(size: number): NativeMemory {
   const pointer = mmapAnonymous_(null, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
   const buffer = koffi.view(pointer, size) as ArrayBuffer;

@@ -1,7 +1,7 @@
 /**
- * A file in /dev/shm, mapped shared: memory that outlives the process that wrote it, as long as the machine
- * runs. Typed arrays and `Atomics` work on it across processes; `Atomics.wait` does not (it asks for a
- * SharedArrayBuffer), hence the futex calls of libc.ts.
+ * A file in /dev/shm, mapped shared: memory that outlives the process that wrote it, as long as the
+ * machine runs. Typed arrays and `Atomics` work on it across processes; `Atomics.wait` does not (it
+ * asks for a SharedArrayBuffer), hence the futex calls of libc.ts.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync } from "node:fs";
 import { type Address, addressOf, mmapShared, munmap } from "./libc.ts";
@@ -25,7 +25,10 @@ export class SharedMemory {
     this.bytes = new Uint8Array(mapped.buffer);
   }
 
-  /** Makes the file with `size` bytes of zeros, replacing whatever had that name. Pages cost memory when touched. */
+  /**
+   * Makes the file with `size` bytes of zeros, replacing whatever had that name. Pages cost memory
+   * when touched.
+   */
   static create(path: string, size: number): SharedMemory {
     const fd = openSync(path, "w+", 0o600);
     ftruncateSync(fd, size);
@@ -37,7 +40,10 @@ export class SharedMemory {
     return SharedMemory.ofFd(openSync(path, "r+"));
   }
 
-  /** Maps the file behind a descriptor that was inherited; the instance owns the descriptor from here on. */
+  /**
+   * Maps the file behind a descriptor that was inherited; the instance owns the descriptor from
+   * here on.
+   */
   static ofFd(fd: number): SharedMemory {
     return new SharedMemory(fd, fstatSync(fd).size);
   }

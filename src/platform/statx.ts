@@ -1,10 +1,11 @@
 /**
- * `struct statx`, read in place. One instance holds the answer of one call; the fields stay valid until the
- * next call on the same instance, so that the hot path allocates nothing.
+ * `struct statx`, read in place. One instance holds the answer of one call; the fields stay valid
+ * until the next call on the same instance, so that the hot path allocates nothing.
  *
  * Layout: include/uapi/linux/stat.h.
  */
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, ENAMETOOLONG } from "./libc.ts";
+import { ENAMETOOLONG } from "./errno.ts";
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from "./libc.ts";
 import { allocateNative, statxAt } from "./native.ts";
 
 /** STATX_BASIC_STATS | STATX_BTIME */
@@ -20,7 +21,10 @@ export class Statx {
   readonly #i32 = new Int32Array(this.#memory.bytes.buffer, 0, STATX_SIZE_BYTES / 4);
   readonly #u16 = new Uint16Array(this.#memory.bytes.buffer, 0, STATX_SIZE_BYTES / 2);
 
-  /** The node itself, never what a symlink at `name` (NUL-terminated) leads to. Returns 0 or `-errno`. */
+  /**
+   * The node itself, never what a symlink at `name` (NUL-terminated) leads to. Returns 0 or
+   * `-errno`.
+   */
   at(dir: number, name: Uint8Array): number {
     if (name.length > NAME_BYTES_MAX + 1) return -ENAMETOOLONG;
     this.#memory.bytes.set(name, STATX_SIZE_BYTES);
@@ -102,7 +106,10 @@ export class Statx {
   get rdevMinor(): number {
     return this.#u32[33] as number;
   }
-  /** Device number in the kernel's 32-bit form for user space (`new_encode_dev`), as FUSE carries it. */
+  /**
+   * Device number in the kernel's 32-bit form for user space (`new_encode_dev`), as FUSE carries
+   * it.
+   */
   get rdev(): number {
     const major = this.rdevMajor;
     const minor = this.rdevMinor;

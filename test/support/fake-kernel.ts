@@ -4,7 +4,7 @@ import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from "../../src/fuse/abi.ts";
 import { MAX_WRITE_BYTES } from "../../src/fuse/init.ts";
 import { Reply } from "../../src/fuse/message.ts";
 import { type Channel, type Handlers, type RequestSpace, Session } from "../../src/fuse/session.ts";
-import { EAGAIN } from "../../src/platform/libc.ts";
+import { EAGAIN } from "../../src/platform/errno.ts";
 import { allocateNative } from "../../src/platform/native.ts";
 
 export interface Message {

@@ -1,13 +1,14 @@
-/** New nodes: mknod, mkdir, symlink, O_TMPFILE, link. Made as the caller, under the parent's lock. */
+/**
+ * New nodes: mknod, mkdir, symlink, O_TMPFILE, link. Made as the caller, under the parent's lock.
+ */
 import { ENTRY_OUT_BYTES, FOPEN_KEEP_CACHE, OPEN_OUT_BYTES, Opcode } from "../../fuse/abi.ts";
 import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind, type OpView, TIME_BYTES } from "../../model/op.ts";
+import { EEXIST, EINVAL } from "../../platform/errno.ts";
 import {
   AT_EMPTY_PATH,
   close,
-  EEXIST,
-  EINVAL,
   O_CLOEXEC,
   O_EXCL,
   O_RDWR,
@@ -94,7 +95,8 @@ function create(context: WorkerContext, request: Request, reply: Reply): number 
   locks.lock(parent);
   const records = recorder.confirm(begun, CREATE_BYTES + ACL_ROOM_BYTES);
   let result = past === Past.recorded ? 0 : make(request, use.fd, creation);
-  // Begun by an engine that was killed, and the kernel had made sure that the name was free: it was us.
+  // Begun by an engine that was killed, and the kernel had made sure that the name was free: it was
+  // us.
   if (result === -EEXIST && past === Past.begun) result = 0;
   if (result === 0) result = context.lookUp(use.fd, request.address(creation.nameAt), reply, 0);
   if (result === 0) {
@@ -162,8 +164,9 @@ DOT.bytes.set([0x2e, 0], 0);
 const EMPTY_AT = DOT.address + 8;
 
 /**
- * A file without a name: kept alive by the connection until it is linked or forgotten. (Its creation is not in doubt
- * after a restart: the one that the killed engine made is gone with it, or is known and held.)
+ * A file without a name: kept alive by the connection until it is linked or forgotten. (Its
+ * creation is not in doubt after a restart: the one that the killed engine made is gone with it, or
+ * is known and held.)
  */
 function tmpfile(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, recorder, statx, use } = context;

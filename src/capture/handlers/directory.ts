@@ -1,6 +1,6 @@
 /**
- * Listings. There are no open directories on this side: each request opens the directory by its handle and goes to
- * the position that the file system beneath gave out for the entry before.
+ * Listings. There are no open directories on this side: each request opens the directory by its
+ * handle and goes to the position that the file system beneath gave out for the entry before.
  */
 import { readU64, writeU64 } from "../../base/bytes.ts";
 import { ENTRY_OUT_BYTES, Opcode } from "../../fuse/abi.ts";

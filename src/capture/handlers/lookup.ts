@@ -2,7 +2,7 @@
 import { IN_HEADER_BYTES, Opcode, writeNegativeEntry, ENTRY_OUT_BYTES } from "../../fuse/abi.ts";
 import { NO_REPLY, type Reply, type Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
-import { EINVAL, ENOENT } from "../../platform/libc.ts";
+import { EINVAL, ENOENT } from "../../platform/errno.ts";
 import { readlinkatAt } from "../../platform/native.ts";
 import { OpKind } from "../../model/op.ts";
 import { NODE_FLAG_TMPFILE } from "../node-table.ts";
@@ -44,7 +44,10 @@ function lookupDot(context: WorkerContext, request: Request, reply: Reply): numb
   return 0;
 }
 
-/** `use` of a symlink is always a place of its own, on which an empty name stands for the link itself. */
+/**
+ * `use` of a symlink is always a place of its own, on which an empty name stands for the link
+ * itself.
+ */
 function readlink(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use } = context;
   const error = beneath.usePlace(beneath.ino(request.nodeId), use);
