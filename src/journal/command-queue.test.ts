@@ -40,6 +40,21 @@ test("CommandQueue is empty after a clear and goes on", () => {
   queue.pop();
 });
 
+test("CommandQueue stays empty when it is cleared while its consumer works on a command", () => {
+  const producer = new CommandQueue(ring);
+  const consumer = new CommandQueue(ring);
+  for (let number = 1; number < 4; number++) producer.push(command(number));
+  assert.equal(consumer.peek()?.number, 1);
+  producer.clear();
+  consumer.pop();
+  assert.equal(consumer.length, 0);
+  assert.equal(consumer.peek(), undefined);
+  producer.push(command(4));
+  assert.equal(consumer.peek()?.number, 4);
+  consumer.pop();
+  assert.equal(consumer.length, 0);
+});
+
 test("CommandQueue counts on where its 32-bit counters turn over", () => {
   const at = ring.layout.commandsAt / 4;
   for (const start of [0x7fffffff - 5, -5]) {
@@ -70,6 +85,7 @@ test("CommandQueue wakes a consumer and lets it give up after its time", () => {
   const secondMs = performance.now();
   queue.waitForCommand(5000);
   assert.ok(performance.now() - secondMs < 1000);
+  assert.equal(queue.peek()?.number, 1);
   queue.pop();
 });
 

@@ -50,6 +50,8 @@ export class CommandQueue {
   readonly #pushedAt: number;
   readonly #poppedAt: number;
   readonly #slotsAt: number;
+  /** Of the command that was looked at last. */
+  #peekedIndex = 0;
 
   constructor(ring: Ring) {
     this.#ring = ring;
@@ -95,7 +97,8 @@ export class CommandQueue {
    */
   peek(): Command | undefined {
     if (this.length === 0) return undefined;
-    const at = this.#slot(Atomics.load(this.#ring.i32, this.#poppedAt));
+    this.#peekedIndex = Atomics.load(this.#ring.i32, this.#poppedAt);
+    const at = this.#slot(this.#peekedIndex);
     return {
       number: readU64(this.#view, at),
       kind: this.#view.getUint32(at + 8, true) as CommandKind,
@@ -106,9 +109,13 @@ export class CommandQueue {
     };
   }
 
+  /**
+   * Takes away what {@link peek} has shown, unless the producer has emptied the queue meanwhile:
+   * then it is gone already, and counting on would make old slots commands again.
+   */
   pop(): void {
-    const { i32 } = this.#ring;
-    Atomics.store(i32, this.#poppedAt, (Atomics.load(i32, this.#poppedAt) + 1) | 0);
+    const index = this.#peekedIndex;
+    Atomics.compareExchange(this.#ring.i32, this.#poppedAt, index, (index + 1) | 0);
   }
 
   /** Empties the queue; for the producer, before it gives its commands again to a new engine. */
