@@ -198,19 +198,30 @@ export class CopySupervisor {
     return this.#perform("verify", signal, repair);
   }
 
-  /** Settles when everything up to `lsn` is applied. @throws {StandinError} `FLUSH_TIMEOUT` */
+  /**
+   * Settles when the copy is complete and everything up to `lsn` is applied: what was never captured
+   * has no LSN that could be waited for. @throws {StandinError} `FLUSH_TIMEOUT`
+   */
   async flush(lsn: number, timeoutMs: number): Promise<void> {
     const given = new AbortController();
     try {
-      await withTimeout(
-        this.#clock,
-        timeoutMs,
-        this.#applier.request({ command: "flush", lsn }, given.signal),
-        () => this.#flushTimeout(lsn, timeoutMs),
+      await withTimeout(this.#clock, timeoutMs, this.#applyAll(lsn, given.signal), () =>
+        this.#flushTimeout(lsn, timeoutMs),
       );
     } finally {
       given.abort();
     }
+  }
+
+  async #applyAll(lsn: number, signal: AbortSignal): Promise<void> {
+    while (!this.#isComplete && !signal.aborted) await this.#clock.sleep(IDLE_POLL_MS, signal);
+    await this.#applier.request({ command: "flush", lsn }, signal);
+  }
+
+  /** A gap counts from its first moment, not from when it is noticed. */
+  get #isComplete(): boolean {
+    const isGapSeen = this.#gaps() === this.#gapsSeen;
+    return this.#due === "none" && isGapSeen && this.#pendingResyncs === 0;
   }
 
   #flushTimeout(lsn: number, timeoutMs: number): StandinError {
@@ -218,7 +229,7 @@ export class CopySupervisor {
       ? "applying is paused"
       : this.#isReplicaFull
         ? "the replica's disk is full"
-        : (this.#problem ?? "the applier is behind");
+        : (this.#problem ?? this.#whyBehind());
     return new StandinError(
       "FLUSH_TIMEOUT",
       `not everything up to LSN ${lsn} was applied within ${timeoutMs / 1000} s: ${why}`,
@@ -228,6 +239,11 @@ export class CopySupervisor {
           : "Look at standin status, or give a longer --timeout.",
       },
     );
+  }
+
+  #whyBehind(): string {
+    if (this.#due === "mirror") return "the first full copy is not complete";
+    return this.#isComplete ? "the applier is behind" : "a resync is not complete";
   }
 
   setPaused(isPaused: boolean): void {

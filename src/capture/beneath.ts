@@ -110,8 +110,8 @@ export class Beneath {
    * Keeps the handle that was read last until the node is gone, whether or not the kernel forgets
    * it: the copy has the node, and may ask for it again.
    */
-  pin(ino: number): void {
-    this.nodes.pin(ino, this.#handle);
+  pin(ino: number, isRegular: boolean): void {
+    this.nodes.pin(ino, this.#handle, isRegular);
   }
 
   /**

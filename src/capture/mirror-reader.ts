@@ -8,7 +8,7 @@ import { EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/errno.ts";
 import { close, lseek, O_DIRECTORY, O_NOATIME, O_NOFOLLOW } from "../platform/libc.ts";
 import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/libc.ts";
 import { allocateNative, type NativeMemory, preadAt, readlinkatAt } from "../platform/native.ts";
-import { blockHash } from "../platform/hash.ts";
+import { BLOCK_HASH_BYTES, blockHash } from "../platform/hash.ts";
 import { Statx } from "../platform/statx.ts";
 import { type Command, CommandKind, type CommandQueue } from "../journal/command-queue.ts";
 import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
@@ -40,6 +40,10 @@ const GETDENTS_BYTES = 16 * 1024;
 /** Above this share of the ring the mirror waits. */
 const FILL_MAX = 0.5;
 const NAP_MS = 1;
+/** A file up to this size is read in one piece, attributes and data under one lock. */
+const SMALL_FILE_BYTES = 64 * 1024;
+/** Unit of `st_blocks`. */
+const STAT_BLOCK_BYTES = 512;
 const TARGET_BYTES_MAX = 4096;
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
@@ -175,7 +179,7 @@ export class MirrorReader {
     const name = this.#reader.nameAddress;
     if (status.atAddress(fd, name) < 0 || this.#context.isElsewhere(status)) return;
     if (beneath.readHandle(fd, name) < 0) return;
-    beneath.pin(status.ino);
+    beneath.pin(status.ino, status.isRegular);
     const target = (status.mode & 0o170000) === 0o120000 ? this.#readTarget(fd, name) : NOTHING;
     const bytes = directoryEntryBytes(this.#reader.nameLength, target.length);
     if (op.size + bytes > LISTING_PART_BYTES * 2) throw new Error("a listing part overflowed");
@@ -214,8 +218,9 @@ export class MirrorReader {
   }
 
   /** Opens files and directories for reading, and anything else for its attributes. */
-  #openNode(ino: number): { fd: number; error: number; isRegular: boolean; isReal: boolean } {
+  #openNode(ino: number): OpenNode {
     const { beneath } = this.#context;
+    if (beneath.nodes.isRegular(ino)) return this.#openReal(ino, true);
     const place = beneath.open(ino, O_PATH | O_NOFOLLOW);
     const status = this.#statx;
     if (place < 0 || status.of(place) < 0) return failedNode(place);
@@ -223,8 +228,12 @@ export class MirrorReader {
     const isReal = isRegular || status.isDirectory;
     if (!isReal) return { fd: place, error: 0, isRegular, isReal };
     close(place);
-    const fd = beneath.open(ino, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    return fd < 0 ? failedNode(fd) : { fd, error: 0, isRegular, isReal };
+    return this.#openReal(ino, isRegular);
+  }
+
+  #openReal(ino: number, isRegular: boolean): OpenNode {
+    const fd = this.#context.beneath.open(ino, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    return fd < 0 ? failedNode(fd) : { fd, error: 0, isRegular, isReal: true };
   }
 
   #attributesOnly(command: Command, node: { fd: number; isReal: boolean }): void {
@@ -277,8 +286,29 @@ export class MirrorReader {
     this.#waitForRoom(OP_BYTES_MAX);
     locks.lock(command.node);
     const size = this.#publishNode(command, { fd, isReal: true, isLast: false });
+    const isDone = size === 0 || this.#smallFile(command, fd);
     locks.unlock(command.node);
-    if (size > 0) this.#blocks(command, fd, { from: command.offset, to: Number.POSITIVE_INFINITY });
+    if (!isDone) this.#blocks(command, fd, { from: command.offset, to: Number.POSITIVE_INFINITY });
+  }
+
+  /**
+   * The data of a small file without holes, under the same lock as its attributes, whose status is
+   * still at hand. False: read it block by block.
+   */
+  #smallFile(command: Command, fd: number): boolean {
+    const { size, blocks } = this.#statx;
+    const isWhole = size <= SMALL_FILE_BYTES && blocks * STAT_BLOCK_BYTES >= size;
+    if (!isWhole || command.offset > 0) return false;
+    if (this.#writer.reserve(OP_HEADER_BYTES + size) === NO_ROOM) return false;
+    const isVerify = command.kind === CommandKind.verifyNode;
+    const kind = isVerify ? OpKind.verifyBlock : OpKind.mirrorBlock;
+    const op = this.#start(kind, command, OP_HEADER_BYTES + size);
+    this.#fill(op);
+    if (isVerify) this.#hash(op, fd, { at: 0, length: size });
+    else this.#read(op, fd, { at: 0, length: size });
+    op.flags = OP_FLAG_LAST;
+    this.#publish(op);
+    return true;
   }
 
   #range(command: Command): void {
@@ -329,11 +359,8 @@ export class MirrorReader {
     const hole = lseek(fd, at, SEEK_HOLE);
     const dataEnd = hole < 0 ? size : Math.min(hole, size);
     const length = Math.min(BLOCK_BYTES, dataEnd - at);
-    const into = this.#ring.memory.address + op.base + OP_HEADER_BYTES;
-    const got = preadAt(fd, into, length, at);
-    if (got < 0) return this.#unreadable(op, -got);
-    op.length = got;
-    op.size = OP_HEADER_BYTES + got;
+    const got = this.#read(op, fd, { at, length });
+    if (got < 0) return { end: at, isLast: true };
     return { end: at + got, isLast: got === 0 || at + got >= size };
   }
 
@@ -348,11 +375,38 @@ export class MirrorReader {
   }
 
   /** The device beneath cannot read: the target must know that it has not got this file. */
-  #unreadable(op: OpView, errno: number): { end: number; isLast: boolean } {
+  #unreadable(op: OpView, errno: number): void {
     op.bytes[op.base + 4] = OpKind.mirrorMissing;
     op.length = errno === EFBIG ? EIO : errno;
     op.size = OP_HEADER_BYTES;
-    return { end: 0, isLast: true };
+  }
+
+  /** Reads straight to the record's place; returns the bytes, or `-errno` in a record that says so. */
+  #read(op: OpView, fd: number, range: { at: number; length: number }): number {
+    const into = this.#ring.memory.address + op.base + OP_HEADER_BYTES;
+    const got = preadAt(fd, into, range.length, range.at);
+    if (got < 0) {
+      this.#unreadable(op, -got);
+      return got;
+    }
+    op.offset = range.at;
+    op.length = got;
+    op.size = OP_HEADER_BYTES + got;
+    return got;
+  }
+
+  /** As {@link MirrorReader.#read}, for the hash of the data. */
+  #hash(op: OpView, fd: number, range: { at: number; length: number }): number {
+    const got = preadAt(fd, this.#block.address, range.length, range.at);
+    if (got < 0) {
+      this.#unreadable(op, -got);
+      return got;
+    }
+    op.offset = range.at;
+    op.length = got;
+    op.bytes.set(blockHash(this.#block.bytes.subarray(0, got)), op.body(0));
+    op.size = OP_HEADER_BYTES + BLOCK_HASH_BYTES;
+    return got;
   }
 
   #hashBlock(op: OpView, fd: number, at: number, to: number): { end: number; isLast: boolean } {
@@ -361,22 +415,22 @@ export class MirrorReader {
     this.#fill(op);
     op.offset = at;
     const length = Math.max(0, Math.min(BLOCK_BYTES, size - at));
-    const got = preadAt(fd, this.#block.address, length, at);
-    if (got < 0) return this.#unreadable(op, -got);
-    op.length = got;
-    op.bytes.set(blockHash(this.#block.bytes.subarray(0, got)), op.body(0));
-    op.size = OP_HEADER_BYTES + 16;
+    const got = this.#hash(op, fd, { at, length });
+    if (got < 0) return { end: at, isLast: true };
     return { end: at + got, isLast: got === 0 || at + got >= size };
   }
 }
 
+/** `isReal` false: an O_PATH descriptor. `error`: an errno, and then no descriptor. */
+interface OpenNode {
+  readonly fd: number;
+  readonly error: number;
+  readonly isRegular: boolean;
+  readonly isReal: boolean;
+}
+
 /** A node that is gone is stale to those who have its handle. */
-function failedNode(result: number): {
-  fd: number;
-  error: number;
-  isRegular: boolean;
-  isReal: boolean;
-} {
+function failedNode(result: number): OpenNode {
   const error = result === -ESTALE ? ENOENT : -result;
   return { fd: -1, error, isRegular: false, isReal: false };
 }

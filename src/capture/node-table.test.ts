@@ -67,7 +67,7 @@ function change(
     if (kind === "pin") next.isPinned = true;
     else next.lookups += 1;
     model.set(at, next);
-    if (kind === "pin") table.pin(at, handle(value));
+    if (kind === "pin") table.pin(at, handle(value), false);
     else table.remember(at, handle(value));
   }
   if (kind === "unpin") {
@@ -167,7 +167,7 @@ test("NodeTable keeps handles of every size whole", () => {
 test("NodeTable lets a pin and a hold live side by side", () => {
   const { table } = newTable();
   table.remember(5, handle(1));
-  table.pin(5, handle(1));
+  table.pin(5, handle(1), false);
   assert.ok(table.hold(5, 9, NODE_FLAG_HELD_BY_FD));
   assert.equal(table.forget(5, 1), undefined, "the mirror still wants it");
   assert.equal(read(table, 5), 1);

@@ -46,6 +46,9 @@ export const NODE_FLAG_HELD_BY_FD = 2;
 
 /** The copy has the node: it stays known though the kernel has forgotten it. */
 const NODE_FLAG_PINNED = 4;
+/** A pinned node that is a regular file: it may be opened without looking first. */
+const NODE_FLAG_REGULAR = 8;
+const KEPT_FLAGS = NODE_FLAG_PINNED | NODE_FLAG_REGULAR;
 
 const NONE = 0;
 
@@ -159,8 +162,8 @@ export class NodeTable {
   }
 
   /** As {@link remember}, until {@link unpin} and without a count. */
-  pin(ino: number, handle: Uint32Array): void {
-    this.#add(ino, handle, 0, NODE_FLAG_PINNED);
+  pin(ino: number, handle: Uint32Array, isRegular: boolean): void {
+    this.#add(ino, handle, 0, isRegular ? KEPT_FLAGS : NODE_FLAG_PINNED);
   }
 
   #add(ino: number, handle: Uint32Array, lookups: number, flags: number): void {
@@ -227,7 +230,7 @@ export class NodeTable {
     if (slot !== NONE) {
       this.#u32[this.#word(slot) + SLOT_HOLD] = id;
       const flagsAt = this.#word(slot) + SLOT_FLAGS;
-      this.#u32[flagsAt] = ((this.#u32[flagsAt] as number) & NODE_FLAG_PINNED) | flags;
+      this.#u32[flagsAt] = ((this.#u32[flagsAt] as number) & KEPT_FLAGS) | flags;
     }
     this.#unlock(partition);
     return slot !== NONE;
@@ -244,7 +247,7 @@ export class NodeTable {
       held.id = this.#u32[word + SLOT_HOLD] as number;
       held.flags = this.#u32[word + SLOT_FLAGS] as number;
       this.#u32[word + SLOT_HOLD] = 0;
-      this.#u32[word + SLOT_FLAGS] = held.flags & NODE_FLAG_PINNED;
+      this.#u32[word + SLOT_FLAGS] = held.flags & KEPT_FLAGS;
     }
     this.#unlock(partition);
     return held;
@@ -260,7 +263,17 @@ export class NodeTable {
 
   /** The node is gone, or will be when the kernel forgets it. */
   unpin(ino: number): void {
-    this.#subtract(ino, 0, NODE_FLAG_PINNED);
+    this.#subtract(ino, 0, KEPT_FLAGS);
+  }
+
+  /** Whether the node is known to be a regular file. */
+  isRegular(ino: number): boolean {
+    const bucket = this.#bucket(ino);
+    const partition = this.#lock(bucket);
+    const slot = this.#find(ino, bucket);
+    const flags = slot === NONE ? 0 : (this.#u32[this.#word(slot) + SLOT_FLAGS] as number);
+    this.#unlock(partition);
+    return (flags & NODE_FLAG_REGULAR) !== 0;
   }
 
   #subtract(

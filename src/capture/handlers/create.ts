@@ -100,7 +100,7 @@ function create(context: WorkerContext, request: Request, reply: Reply): number 
   if (result === -EEXIST && past === Past.begun) result = 0;
   if (result === 0) result = context.lookUp(use.fd, request.address(creation.nameAt), reply, 0);
   if (result === 0) {
-    beneath.pin(context.statx.ino);
+    beneath.pin(context.statx.ino, context.statx.isRegular);
     if (records) recordCreate(context, request, { parent, creation, past });
     else recorder.lose();
   }
