@@ -5,9 +5,9 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 
+import { ENOENT } from "../../src/platform/errno.ts";
 import {
   close,
-  ENOENT,
   fsync,
   ftruncate,
   O_CREAT,
