@@ -199,8 +199,8 @@ export class CopySupervisor {
   }
 
   /**
-   * Settles when the copy is complete and everything up to `lsn` is applied: what was never captured
-   * has no LSN that could be waited for. @throws {StandinError} `FLUSH_TIMEOUT`
+   * Settles when the copy is complete and everything up to `lsn` is applied: what was never
+   * captured has no LSN that could be waited for. @throws {StandinError} `FLUSH_TIMEOUT`
    */
   async flush(lsn: number, timeoutMs: number): Promise<void> {
     const given = new AbortController();
