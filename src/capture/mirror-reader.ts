@@ -381,7 +381,9 @@ export class MirrorReader {
     op.size = OP_HEADER_BYTES;
   }
 
-  /** Reads straight to the record's place; returns the bytes, or `-errno` in a record that says so. */
+  /**
+   * Reads straight to the record's place; returns the bytes, or `-errno` in a record that says so.
+   */
   #read(op: OpView, fd: number, range: { at: number; length: number }): number {
     const into = this.#ring.memory.address + op.base + OP_HEADER_BYTES;
     const got = preadAt(fd, into, range.length, range.at);
