@@ -2,6 +2,7 @@
  * Runs the tests of one kind, or of all kinds, and ends with the test runner's own summary.
  *
  *   node scripts/run-tests.ts <unit | mount | e2e | fuzz | all> [part of a path ...] [--name TEXT]
+ *       [--seed N] [--ops N]
  *
  * Kinds are told by file names. Unit tests run two files at a time. Tests that mount file systems
  * or start servers run one file at a time: they would disturb each other's timing, and a hang would
@@ -101,8 +102,11 @@ function usage(): never {
 function main(): void {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { name: { type: "string" } },
+    options: { name: { type: "string" }, seed: { type: "string" }, ops: { type: "string" } },
   });
+  // Fuzzers take them from the environment, which the test runner hands on.
+  if (values.seed !== undefined) process.env.STANDIN_SEED = values.seed;
+  if (values.ops !== undefined) process.env.STANDIN_OPS = values.ops;
   const [kind = "", ...pathParts] = positionals;
   const phases = (PHASES_BY_KIND.get(kind) ?? usage())
     .map((phase) => ({ ...phase, files: filesOf(phase, pathParts) }))

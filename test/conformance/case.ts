@@ -126,7 +126,7 @@ export function digest(bytes: Uint8Array): string {
 
 export function setXattr(
   folder: Folder,
-  name: string,
+  name: string | Uint8Array,
   key: string,
   value: string | Uint8Array,
   flags = 0,
@@ -145,6 +145,6 @@ export function getXattr(folder: Folder, name: string, key: string, size = 70_00
   });
 }
 
-export function removeXattr(folder: Folder, name: string, key: string): unknown {
+export function removeXattr(folder: Folder, name: string | Uint8Array, key: string): unknown {
   return attempt(() => removexattr(folder.c(name), cString(key)));
 }

@@ -34,6 +34,7 @@ const DIFFERENT: ReadonlyMap<string, string> = new Map([
     "the kernel sends the same request before a write, which must take set-ID bits away",
   ],
   ["rmdir of an open directory, as root", "a directory that is gone is not kept"],
+  ["unlink of an open fifo, as root", "of nodes that are gone only regular files are kept"],
   ["inode flags: an immutable file is not opened for writing, as root", "FUSE asks at the write"],
 ]);
 

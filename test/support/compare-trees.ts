@@ -30,6 +30,8 @@ const FLAGS_SHOWN = 0x000380ff;
 export interface CompareOptions {
   /** Paths from the root, as in `/folder/name`, that are left out with all below them. */
   readonly except?: readonly string[];
+  /** Facts that do not count, as they are named in the differences: `mtime`. */
+  readonly facts?: readonly string[];
 }
 
 export interface Comparison {
@@ -67,10 +69,12 @@ type Groups = Map<number, string[]>;
 class TreeComparer {
   readonly result: Comparison = { differences: [], otherHoles: [] };
   readonly #except: ReadonlySet<string>;
+  readonly #ignored: ReadonlySet<string>;
   readonly #groups: Pair<Groups> = [new Map(), new Map()];
 
   constructor(options: CompareOptions) {
     this.#except = new Set(options.except);
+    this.#ignored = new Set(options.facts);
   }
 
   /** Closes both. */
@@ -121,6 +125,7 @@ class TreeComparer {
 
   #compareFacts(path: string, [a, b]: Pair<Node>): void {
     for (const key of new Set([...Object.keys(a.facts), ...Object.keys(b.facts)])) {
+      if (this.#ignored.has(key)) continue;
       const [fact, other] = [a.facts[key], b.facts[key]];
       if (fact !== other) this.#differ(`${path}: ${key} ${fact} / ${other}`);
     }

@@ -41,7 +41,15 @@ import {
   S_IFSOCK,
   seekDirectory,
 } from "../../../src/platform/libc.ts";
-import { attempt, type Cases, changedTimes, digest, type Folder, status } from "../case.ts";
+import {
+  attempt,
+  type Cases,
+  changedTimes,
+  digest,
+  fdStatus,
+  type Folder,
+  status,
+} from "../case.ts";
 
 const list = (d: Folder, name = "") =>
   readdirSync(d.at(name), { encoding: "buffer" })
@@ -277,6 +285,16 @@ export const nameCases: Cases = {
       const got = readSync(fd, buffer, 0, 20, null);
       closeSync(fd);
       return buffer.subarray(0, got).toString();
+    },
+  },
+  "unlink of an open fifo": {
+    asRoot: (d) => {
+      mknodat(AT_FDCWD, d.c("fifo"), S_IFIFO | 0o600, 0);
+      const fd = openSync(d.at("fifo"), "r+");
+      unlinkSync(d.at("fifo"));
+      const result = fdStatus(fd);
+      closeSync(fd);
+      return result;
     },
   },
   "mkdir and rmdir": {
