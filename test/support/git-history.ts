@@ -1,4 +1,4 @@
-/** A git repository with a history, made from files that are on every machine that runs the tests. */
+/** A git repository with a history, made of files that every machine with the tests has. */
 import { spawnSync } from "node:child_process";
 import {
   appendFileSync,
