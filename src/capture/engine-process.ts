@@ -38,6 +38,7 @@ class Engine {
   readonly #shared = new Map<number, EngineShared>();
   readonly #servingMax: number;
   readonly #pools: WorkerPool[];
+  readonly #toStart: (() => void)[] = [];
 
   constructor(config: EngineConfig) {
     this.#config = config;
@@ -99,16 +100,29 @@ class Engine {
     return shared;
   }
 
+  /**
+   * One after another, those first that serve first: an engine that is needed while it loads should
+   * not have its threads compete for the processors.
+   */
   #startWorkers(): void {
     const { mounts, workers } = this.#config;
     const perMount = Math.max(1, Math.floor(workers / mounts.length));
-    let arena = 0;
-    for (const mount of mounts) {
-      for (let i = 0; i < perMount; i++) this.#startWorker(mount, arena++, i === 0);
+    for (let i = 0; i < perMount; i++) {
+      mounts.forEach((mount, position) => {
+        const arena = position * perMount + i;
+        this.#toStart.push(() => this.#startWorker(mount, arena, i === 0));
+      });
     }
+    const [first] = mounts;
     // The mirror's arena is the last one.
-    const first = mounts[0];
-    if (first !== undefined) this.#spawn("./mirror-worker.ts", first, workers, false);
+    if (first !== undefined) {
+      this.#toStart.push(() => this.#spawn("./mirror-worker.ts", first, workers, false));
+    }
+    this.#startNext();
+  }
+
+  #startNext(): void {
+    this.#toStart.shift()?.();
   }
 
   #startWorker(mount: EngineMount, arena: number, isFirst: boolean): void {
@@ -152,6 +166,7 @@ class Engine {
   #onMessage(message: WorkerMessage): void {
     switch (message.kind) {
       case "ready":
+        this.#startNext();
         return;
       case "bug":
         process.stderr.write(`engine: bug: ${message.message}\n`);

@@ -10,16 +10,19 @@ import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
 import { HeaderAt, RecordingState } from "../journal/ring-layout.ts";
 import { OP_BYTES_MAX, OP_HEADER_BYTES, type OpKind, OpView } from "../model/op.ts";
 import type { Request } from "../fuse/message.ts";
-import { TWO_32 } from "../base/bytes.ts";
+import { alignUp, TWO_32 } from "../base/bytes.ts";
 import { type Doubt, Intents, NOT_RECORDED } from "./intents.ts";
 import type { RequestSpace } from "../fuse/session.ts";
-import type { NativeMemory } from "../platform/native.ts";
+import { type NativeMemory, populate } from "../platform/native.ts";
 
 /** Longest that an application's request waits for room. */
 const ROOM_WAIT_MS = 400;
 /** A reader that releases nothing for so long is taken for dead or stuck. */
 const STANDSTILL_MS = 200;
 const NAP_MS = 1;
+const PAGE_BYTES = 4096;
+/** So much more is made present at once. */
+const PRESENT_AHEAD_BYTES = 512 * 1024;
 const SMALL_OP_BYTES = 96 * 1024;
 
 /** What is known of a request before it is served. */
@@ -50,6 +53,9 @@ export class Recorder {
   readonly #intents: Intents;
   readonly #memory: NativeMemory;
   readonly #spare: NativeMemory;
+  readonly #arenaEnd: number;
+  #presentTo: number;
+  #isSparePresent = false;
   readonly #space: RequestSpace;
   /**
    * Small records are made here, since the request that they are made from may lie where they will
@@ -66,6 +72,9 @@ export class Recorder {
     this.#intents = new Intents(ring, arena, mount);
     this.#memory = memory;
     this.#spare = spare;
+    const { dataAt, arenaBytes } = ring.layout;
+    this.#presentTo = dataAt + arena * arenaBytes;
+    this.#arenaEnd = this.#presentTo + arenaBytes;
     this.#space = { memory: spare, base: 0, room: OP_BYTES_MAX };
   }
 
@@ -76,10 +85,31 @@ export class Recorder {
   requestSpace(): RequestSpace {
     const isOn = this.ring.recording === RecordingState.on;
     const at = isOn ? this.#writer.reserve(OP_BYTES_MAX) : NO_ROOM;
+    if (at === NO_ROOM) this.#makeSparePresent();
+    else this.#makePresent(at + OP_BYTES_MAX);
     const space = this.#space;
     space.memory = at === NO_ROOM ? this.#spare : this.#memory;
     space.base = at === NO_ROOM ? 0 : at;
     return space;
+  }
+
+  /**
+   * Makes the arena's pages present up to `end`. The kernel fails a request with EIO when it has to
+   * fault in the page that it copies it to and finds that we are being killed: the death of an
+   * engine would be an error for an application. A circle starts at its beginning, so what is
+   * present is one piece.
+   */
+  #makePresent(end: number): void {
+    if (end <= this.#presentTo) return;
+    const to = Math.min(alignUp(end + PRESENT_AHEAD_BYTES, PAGE_BYTES), this.#arenaEnd);
+    populate(this.#memory.address + this.#presentTo, to - this.#presentTo);
+    this.#presentTo = to;
+  }
+
+  #makeSparePresent(): void {
+    if (this.#isSparePresent) return;
+    populate(this.#spare.address, OP_BYTES_MAX);
+    this.#isSparePresent = true;
   }
 
   /** What an earlier engine did of this request. Call first; {@link finish} last. */

@@ -39,6 +39,7 @@ const ioctl_ = libc.func("int ioctl(int, uint64_t, int64_t)");
 const copyFileRange_ = libc.func(
   "intptr_t copy_file_range(int, int64_t, int, int64_t, size_t, uint32_t)",
 );
+const madvise_ = libc.func("int madvise(int64_t, size_t, int)");
 const getdents_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "int64_t", "uint64_t"]);
 const mmapAnonymous_ = libc.func("void* mmap(void*, size_t, int, int, int, int64_t)");
 
@@ -74,6 +75,16 @@ export function allocateNative(size: number): NativeMemory {
 /** The memory of a mapped file under the same interface. */
 export function nativeOf(memory: SharedMemory): NativeMemory {
   return { address: memory.address, bytes: memory.bytes, view: new DataView(memory.buffer) };
+}
+
+const MADV_POPULATE_WRITE = 23;
+
+/**
+ * Makes the pages present in this process, as if each had been written to. Returns 0 or `-errno`
+ * (-EINVAL before linux 5.14, which does not know it: then they come when they are touched).
+ */
+export function populate(address: number, length: number): number {
+  return checked(madvise_(address, length, MADV_POPULATE_WRITE));
 }
 
 export function readAt(fd: number, address: number, length: number): number {
