@@ -163,8 +163,24 @@ export class ProtectedFolder {
     killQuietly(this.ring.word(HeaderAt.enginePid));
   }
 
-  killApplier(): void {
-    this.#applier?.kill("SIGKILL");
+  /** Kills the engine, and waits until another serves. */
+  async replaceEngine(): Promise<void> {
+    const before = this.ring.word(HeaderAt.engineGeneration);
+    this.killEngine();
+    await this.#until("new engine", () => {
+      return this.ring.word(HeaderAt.engineGeneration) !== before || undefined;
+    });
+  }
+
+  /** Kills the applier and starts another. */
+  async replaceApplier(): Promise<void> {
+    const applier = this.#applier;
+    if (applier === undefined) return;
+    const ended = new Promise((resolve) => applier.once("exit", resolve));
+    applier.kill("SIGKILL");
+    await ended;
+    this.#reports = this.#reports.filter(({ event }) => event === "notice");
+    this.startApplier();
   }
 
   /** Kills the keeper and starts another, until that has taken over. */
@@ -279,10 +295,12 @@ export class ProtectedFolder {
 
   /** Leaves nothing behind. Never waits for what may hang. */
   async remove(): Promise<void> {
-    const minor = this.#device();
-    if (minor !== undefined) {
+    // More than once: a loaded machine may be too slow for one try.
+    for (let round = 0; round < 5; round++) {
+      const minor = this.#device();
+      if (minor === undefined) break;
       const abort = `/sys/fs/fuse/connections/${minor}/abort`;
-      spawnSync("umount", ["-l", this.path], { timeout: 10_000 });
+      spawnSync("umount", ["-l", this.path], { timeout: 20_000 });
       if (existsSync(abort)) writeFileSync(abort, "1");
     }
     this.#keeper?.kill("SIGKILL");

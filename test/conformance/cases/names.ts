@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  readSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -281,7 +282,6 @@ export const nameCases: Cases = {
       const fd = openSync(d.at("fifo"), "r+");
       writeFileSync(fd, "through");
       const buffer = Buffer.alloc(20);
-      const { readSync } = process.getBuiltinModule("node:fs");
       const got = readSync(fd, buffer, 0, 20, null);
       closeSync(fd);
       return buffer.subarray(0, got).toString();
