@@ -14,8 +14,13 @@ export class ScratchDisk {
     writeFileSync(image, "");
     truncateSync(image, bytes);
     mkdirSync(this.path);
-    run("mkfs.ext4", "-q", "-F", "-m", "0", image);
-    run("mount", "-o", "loop", image, this.path);
+    try {
+      run("mkfs.ext4", "-q", "-F", "-m", "0", image);
+      run("mount", "-o", "loop", image, this.path);
+    } catch (error) {
+      this.remove();
+      throw error;
+    }
   }
 
   /** Takes everything but so many bytes. */
