@@ -141,9 +141,10 @@ export function openRing(
       return { ring, isNew: false };
     }
   }
+  const sizes = ringSizes(ringBytes, record.workers); // refuses before there is anything to undo
   removeTree(record.shmDir);
   makePrivateFolder(record.shmDir);
-  return { ring: Ring.create(path, ringSizes(ringBytes, record.workers)), isNew: true };
+  return { ring: Ring.create(path, sizes), isNew: true };
 }
 
 function tryOpenRing(path: string): Ring | undefined {

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import {
   appendFileSync,
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -21,6 +22,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { StateDirectory, sharedMemoryDirectory } from "../../src/agent/state-directory.ts";
 import { mountFuse, openFuseDevice, unmountFuse } from "../../src/fuse/mount.ts";
 import { skipUnless } from "../support/capabilities.ts";
 import { compareTrees } from "../support/compare-trees.ts";
@@ -238,6 +240,8 @@ test("a ring that is too small to work is refused with the size that would do", 
   assert.equal(code, 1);
   assert.match(stderr, /too small[\s\S]*at least \d+/);
   assert.equal(run.isMounted(), false);
+  const { id } = StateDirectory.open(run.state);
+  assert.equal(existsSync(sharedMemoryDirectory(id)), false, "no memory is left behind");
 });
 
 test("on a kernel without resend a killed engine is a clean remount, and said before", {
