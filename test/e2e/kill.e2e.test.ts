@@ -158,7 +158,7 @@ test(`the keeper is killed ${Math.ceil(KILLS / 4)} times`, { skip, timeout }, as
 test(`all of them are killed, ${KILLS} times in turn`, { skip, timeout }, async (t) => {
   await underLoad(t, async (folder, prng) => {
     for (let kill = 0; kill < KILLS; kill++) {
-      await sleep(200 + prng.int(1400));
+      await sleep(300 + prng.int(1400));
       const what = prng.pick(["engine", "engine", "applier", "both", "keeper"] as const);
       if (what === "keeper") await folder.replaceKeeper();
       if (what === "both") folder.killEngine();

@@ -18,6 +18,8 @@ const OPS = Number(process.env.STANDIN_OPS ?? 100_000);
 const KILL_EVERY = Number(process.env.STANDIN_KILL_EVERY ?? 0);
 const ROUND_OPS = 10_000;
 
+const report = (failure: string) => void process.stderr.write(failure);
+
 let fuzzer: DifferentialFuzzer | undefined;
 before(async () => {
   if (skip === false) fuzzer = await DifferentialFuzzer.start();
@@ -29,7 +31,7 @@ for (let done = 0; done < OPS; done += ROUND_OPS) {
   const count = Math.min(ROUND_OPS, OPS - done);
   test(`seed ${seed}, ${count} operations`, { skip }, async () => {
     const kill = KILL_EVERY > 0 ? { killEvery: KILL_EVERY } : {};
-    const failure = await fuzzer?.run({ seed, count, ...kill });
+    const failure = await fuzzer?.run({ seed, count, ...kill, report });
     if (failure !== undefined) assert.fail(failure);
   });
 }

@@ -22,12 +22,15 @@ export interface FuzzRun {
   readonly count: number;
   /** Kills the engine on the way, once in so many operations. */
   readonly killEvery?: number;
+  /** Hears of a failure before it is shrunk, which may take minutes. */
+  readonly report?: (failure: string) => void;
 }
 
 export class DifferentialFuzzer {
   readonly #image: LoopImage;
   readonly #folder: ProtectedFolder;
   #runs = 0;
+  #noticesSeen = 0;
 
   private constructor(image: LoopImage, folder: ProtectedFolder) {
     this.#image = image;
@@ -56,6 +59,7 @@ export class DifferentialFuzzer {
     const operations = randomOperations(new Prng(run.seed), run.count);
     const failure = await this.#try(operations, run);
     if (failure === undefined) return undefined;
+    run.report?.(`seed ${run.seed}: ${failure}\n`);
     let last = failure;
     const short = await shrink(operations, async (candidate) => {
       const found = await this.#try(candidate, run);
@@ -102,9 +106,10 @@ export class DifferentialFuzzer {
     const beneath = compareTrees(`${folder.beneath}/${name}`, mount);
     if (beneath.length > 0) return `the mount shows what is not beneath:\n${beneath.join("\n")}`;
     await folder.flush();
-    const copy = compareTrees(folder.beneath, folder.replica);
+    const copy = compareTrees(`${folder.beneath}/${name}`, join(folder.replica, name));
+    const notices = folder.notices().slice(this.#noticesSeen);
+    this.#noticesSeen += notices.length;
     if (copy.length > 0) return `source and copy differ:\n${copy.join("\n")}`;
-    const notices = folder.notices();
     if (notices.length > 0) return `the applier had to mend: ${JSON.stringify(notices)}`;
     return folder.log() === "" ? undefined : `the engine says: ${folder.log()}`;
   }

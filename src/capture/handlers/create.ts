@@ -28,6 +28,7 @@ import {
 import { NODE_FLAG_TMPFILE } from "../node-table.ts";
 import { Past } from "../recorder.ts";
 import type { WorkerContext } from "../worker-context.ts";
+import { recordInheritedFlags } from "./ioctl.ts";
 import { recordInheritedAcls } from "./xattr.ts";
 
 /** Names, target and two inherited ACLs at their longest. */
@@ -190,6 +191,7 @@ function tmpfile(context: WorkerContext, request: Request, reply: Reply): number
     fillNode(context, recorder.start(OpKind.tmpfile, context.mount, statx.ino));
     recorder.commit();
     recordInheritedAcls(context, { parent: beneath.ino(request.nodeId), ino: statx.ino });
+    recordInheritedFlags(context, statx.ino, fd);
   } else recorder.lose();
   const hold = context.holdDescriptor(fd);
   beneath.nodes.hold(statx.ino, hold.id, hold.flags | NODE_FLAG_TMPFILE);

@@ -17,6 +17,9 @@ const FS_IOC_SETFLAGS = 0x40086602;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
 
+/** Those of FS_FL_USER_MODIFIABLE: what chattr can set. */
+const FLAGS_INHERITED = 0x000380ff;
+
 const IOCTL_IN_BYTES = 32;
 const IOCTL_OUT_BYTES = 16;
 const FLAGS_OP_BYTES = OP_HEADER_BYTES + 8;
@@ -49,6 +52,15 @@ function recordFlags(context: WorkerContext, ino: number, fd: number): void {
   op.view.setUint32(op.body(4), project, true);
   op.size = OP_HEADER_BYTES + 8;
   context.recorder.commit();
+}
+
+/**
+ * Flags that a new file has from its directory. One with a name gets them on the replica in the same
+ * way; one without a name is made elsewhere there.
+ */
+export function recordInheritedFlags(context: WorkerContext, ino: number, fd: number): void {
+  const { flags, project } = readFlags(context, fd);
+  if ((flags & FLAGS_INHERITED) !== 0 || project !== 0) recordFlags(context, ino, fd);
 }
 
 function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
