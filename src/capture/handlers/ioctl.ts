@@ -55,8 +55,8 @@ function recordFlags(context: WorkerContext, ino: number, fd: number): void {
 }
 
 /**
- * Flags that a new file has from its directory. One with a name gets them on the replica in the same
- * way; one without a name is made elsewhere there.
+ * Flags that a new file has from its directory. One with a name gets them on the replica in the
+ * same way; one without a name is made elsewhere there.
  */
 export function recordInheritedFlags(context: WorkerContext, ino: number, fd: number): void {
   const { flags, project } = readFlags(context, fd);
