@@ -109,8 +109,9 @@ export class DifferentialFuzzer {
     const copy = compareTrees(`${folder.beneath}/${name}`, join(folder.replica, name));
     const notices = folder.notices().slice(this.#noticesSeen);
     this.#noticesSeen += notices.length;
-    if (copy.length > 0) return `source and copy differ:\n${copy.join("\n")}`;
-    if (notices.length > 0) return `the applier had to mend: ${JSON.stringify(notices)}`;
+    const mended = notices.map((notice) => JSON.stringify(notice)).join("\n");
+    if (copy.length > 0) return `source and copy differ:\n${copy.join("\n")}\n${mended}`;
+    if (mended !== "") return `the applier had to mend:\n${mended}`;
     return folder.log() === "" ? undefined : `the engine says: ${folder.log()}`;
   }
 }
