@@ -110,7 +110,8 @@ export class DifferentialFuzzer {
     const notices = folder.notices().slice(this.#noticesSeen);
     this.#noticesSeen += notices.length;
     const mended = notices.map((notice) => JSON.stringify(notice)).join("\n");
-    if (copy.length > 0) return `source and copy differ:\n${copy.join("\n")}\n${mended}`;
+    if (copy.length > 0)
+      return `source and copy differ:\n${copy.join("\n")}\n${mended}\n${folder.state()}`;
     if (mended !== "") return `the applier had to mend:\n${mended}`;
     return folder.log() === "" ? undefined : `the engine says: ${folder.log()}`;
   }

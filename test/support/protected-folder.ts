@@ -234,6 +234,14 @@ export class ProtectedFolder {
     return this.#reports.filter(({ event }) => event === "notice");
   }
 
+  /** Ring and last status in a line, for messages. */
+  state(): string {
+    const { head, applied, recording } = this.ring;
+    const [gaps, lost] = [this.ring.word(HeaderAt.gaps), this.ring.word(HeaderAt.opsLost)];
+    const status = this.#reports.findLast(({ event }) => event === "status");
+    return JSON.stringify({ head, applied, recording, gaps, lost, status });
+  }
+
   /** Until the copy is whole, and everything that was written before is in it. */
   async flush(waitMs = WAIT_MS): Promise<void> {
     const { head } = this.ring;
