@@ -83,7 +83,7 @@ async function underLoad(
   disturb: (folder: ProtectedFolder, prng: Prng) => Promise<void>,
 ): Promise<void> {
   const bare = mkdtempSync(join(tmpdir(), "standin-bare-"));
-  const folder = await ProtectedFolder.start({ replica: true, ringBytes: 256 << 20 });
+  const folder = await ProtectedFolder.start({ replica: true, ringBytes: 2 ** 30 });
   const log = (name: string) => join(folder.home, `${name}.out`);
   const applications = Array.from(
     { length: APPLICATIONS },

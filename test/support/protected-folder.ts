@@ -69,7 +69,7 @@ export class ProtectedFolder {
     this.#workers = options.workers ?? 4;
     const arenas = this.#workers + 1;
     const arenaBytes = Math.floor((options.ringBytes ?? 64 << 20) / arenas / 4096) * 4096;
-    this.ring = Ring.create(join(this.#shm, "ring"), { arenas, indexSlots: 1 << 16, arenaBytes });
+    this.ring = Ring.create(join(this.#shm, "ring"), { arenas, indexSlots: 1 << 18, arenaBytes });
     this.#rootFd = openSync(this.path, "r");
     this.beneath = `/proc/${process.pid}/fd/${this.#rootFd}/.`;
   }
