@@ -294,6 +294,27 @@ test("ApplierRuntime gives no ACL to new files that the source's have not", () =
   );
 });
 
+test("ApplierRuntime gives no inode flags to mirrored files that the source's have not", () => {
+  const bench = new Bench();
+  const FS_NODUMP_FL = 0x40;
+  mkdirSync(`${bench.sourcePath}/d`);
+  writeFileSync(`${bench.sourcePath}/d/before`, "text");
+  const directory = openSync(`${bench.sourcePath}/d`, "r");
+  assert.equal(setInodeFlags(directory, getInodeFlags(directory) | FS_NODUMP_FL), 0);
+  closeSync(directory);
+  writeFileSync(`${bench.sourcePath}/d/after`, "text");
+  bench.settle();
+  const flagOf = (name: string): number => {
+    const fd = openSync(`${bench.replicaPath}/d/${name}`, "r");
+    const flags = getInodeFlags(fd);
+    closeSync(fd);
+    return flags & FS_NODUMP_FL;
+  };
+  assert.equal(flagOf("."), FS_NODUMP_FL);
+  assert.equal(flagOf("before"), 0, "made before its directory had the flag");
+  assert.equal(flagOf("after"), FS_NODUMP_FL);
+});
+
 test("ApplierRuntime writes to what is immutable on the replica, and leaves it immutable", () => {
   const bench = new Bench();
   const { source } = bench;

@@ -260,9 +260,8 @@ export class NodeApplier {
     check(setNodeTimes(opened, atime, isLast ? mtime : undefined), "set times");
     if (isLast) replica.pending.drop(node);
     else replica.pending.set(node, mtime.sec, mtime.nsec);
-    if (!isFresh || (body.inodeFlags & INODE_FLAGS_MASK) !== 0) {
-      check(makeInodeFlags(opened, body.inodeFlags), "set inode flags");
-    }
+    // Fresh nodes too: they were born with flags of the directory that they were made in.
+    check(makeInodeFlags(opened, body.inodeFlags), "set inode flags");
     check(makeProjectId(opened, body.projectId), "set the project id");
     replica.close(node, opened);
   }

@@ -32,11 +32,12 @@ import {
   lseek,
   O_NOFOLLOW,
   O_PATH,
+  O_RDONLY,
   openat,
   SEEK_DATA,
   SEEK_HOLE,
 } from "../../src/platform/libc.ts";
-import { xattrNames, xattrValue } from "../../src/platform/replica-files.ts";
+import { getInodeFlags, xattrNames, xattrValue } from "../../src/platform/replica-files.ts";
 import { Statx } from "../../src/platform/statx.ts";
 
 const BLOCK = 1 << 20;
@@ -157,6 +158,16 @@ export class FakeMirror {
     });
   }
 
+  /** Of files and directories; a special file has none, and may not be opened to ask. */
+  #inodeFlags(path: string, mode: number): number {
+    const type = mode & 0o170000;
+    if (type !== 0o100000 && type !== 0o040000) return 0;
+    const fd = openat(AT_FDCWD, cString(this.#at(path)), O_RDONLY);
+    const flags = getInodeFlags(fd);
+    close(fd);
+    return Math.max(flags, 0);
+  }
+
   #node(command: Command, path: string, isLast: boolean): void {
     const fd = openat(AT_FDCWD, cString(this.#at(path)), O_PATH | O_NOFOLLOW);
     const xattrs = xattrNames(fd, true).map((name) => ({
@@ -168,7 +179,8 @@ export class FakeMirror {
     const { size, atimeSec, atimeNsec, rdev, nlink, mode } = this.#status;
     const isLink = (mode & 0o170000) === 0o120000;
     const described = {
-      ...{ size, atimeSec, atimeNsec, rdev, links: nlink, inodeFlags: 0, projectId: 0 },
+      ...{ size, atimeSec, atimeNsec, rdev, links: nlink, projectId: 0 },
+      inodeFlags: this.#inodeFlags(path, mode),
       target: isLink ? readlinkSync(this.#at(path), "buffer") : new Uint8Array(0),
       xattrs,
     };
