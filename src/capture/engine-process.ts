@@ -146,7 +146,8 @@ class Engine {
     worker.on("error", (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       process.stderr.write(`engine: ${text}\n`);
-      process.exit(1);
+      // Not process.exit(): it waits for the other threads, which wait for the kernel.
+      process.kill(process.pid, "SIGTERM");
     });
     return worker;
   }

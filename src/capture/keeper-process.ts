@@ -109,7 +109,7 @@ class Keeper {
     if (end.code === 0 || this.#isUnmounted) this.#exitUnmounted();
     report({ event: "engine-died", ...end });
     if (!canResend(kernelRelease())) return this.#lose();
-    const pauseMs = this.#restarts.afterDeath(end.livedMs, end.signal === null);
+    const pauseMs = this.#restarts.afterDeath(end.livedMs, end.signal !== "SIGKILL");
     if (pauseMs === undefined) return this.#giveUp();
     if (pauseMs > 0) await clock.sleep(pauseMs);
     this.#pair?.serve({ adopted: true });

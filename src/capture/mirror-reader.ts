@@ -4,7 +4,7 @@
  * an exact place in the order. It uses only the ring's spare room, so that it never crowds out what
  * applications do.
  */
-import { EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/errno.ts";
+import { E2BIG, EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/errno.ts";
 import { close, lseek, O_DIRECTORY, O_NOATIME, O_NOFOLLOW } from "../platform/libc.ts";
 import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/libc.ts";
 import { allocateNative, type NativeMemory, preadAt, readlinkatAt } from "../platform/native.ts";
@@ -36,7 +36,11 @@ import type { WorkerContext } from "./worker-context.ts";
 const BLOCK_BYTES = 1 << 20;
 /** A part of a listing: its directory is locked while the attributes of its entries are read. */
 const LISTING_PART_BYTES = 48 * 1024;
-const GETDENTS_BYTES = 16 * 1024;
+/**
+ * Names that are added at once when a part is not full yet: few enough that the longest symlink
+ * targets of all of them still fit the op.
+ */
+const GETDENTS_BYTES = 4096;
 /** Above this share of the ring the mirror waits. */
 const FILL_MAX = 0.5;
 const NAP_MS = 1;
@@ -53,6 +57,17 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
  * again.
  */
 class Abandoned extends Error {}
+
+/** The node, or part of it, cannot be read: the applying side is told, and the copy stays as it is. */
+class Unreadable extends Error {
+  readonly errno: number;
+
+  /** `result`: what the call returned, `-errno`. A node that is gone is stale to who has its handle. */
+  constructor(result: number) {
+    super(`errno ${-result}`);
+    this.errno = result === -ESTALE ? ENOENT : -result;
+  }
+}
 
 export class MirrorReader {
   readonly #context: WorkerContext;
@@ -81,15 +96,31 @@ export class MirrorReader {
         this.execute(command);
       } catch (error) {
         if (!(error instanceof Abandoned)) throw error;
+        // The applying side asks again when recording goes on.
       }
       queue.pop();
     }
   }
 
   execute(command: Command): void {
-    if (command.kind === CommandKind.directory) this.#directory(command);
-    else if (command.kind === CommandKind.range) this.#range(command);
-    else this.#node(command);
+    try {
+      if (command.kind === CommandKind.directory) this.#directory(command);
+      else if (command.kind === CommandKind.range) this.#range(command);
+      else this.#node(command);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      this.#missing(command, error.errno);
+    }
+  }
+
+  #withLock<T>(ino: number, run: () => T): T {
+    const { locks } = this.#context;
+    locks.lock(ino);
+    try {
+      return run();
+    } finally {
+      locks.unlock(ino);
+    }
   }
 
   /** Waits for spare room. Called without a lock in hand. */
@@ -123,6 +154,12 @@ export class MirrorReader {
     this.#publish(op);
   }
 
+  /** Takes the node's status in hand. */
+  #look(fd: number): void {
+    const error = this.#statx.of(fd);
+    if (error < 0) throw new Unreadable(error);
+  }
+
   /** Header fields from the status in hand. */
   #fill(op: OpView): void {
     const status = this.#statx;
@@ -133,24 +170,20 @@ export class MirrorReader {
   }
 
   #directory(command: Command): void {
-    const { beneath, locks } = this.#context;
+    const { beneath } = this.#context;
     const fd = beneath.open(command.node, O_RDONLY | O_DIRECTORY | O_NOATIME);
-    if (fd < 0) {
-      this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
-      return;
-    }
+    if (fd < 0) throw new Unreadable(fd);
     try {
       let flags = OP_FLAG_FIRST;
-      for (;;) {
-        this.#waitForRoom(LISTING_PART_BYTES * 2);
-        locks.lock(command.node);
-        const op = this.#start(OpKind.mirrorDirectory, command, LISTING_PART_BYTES * 2);
-        const isLast = this.#listPart(op, fd);
-        op.flags = isLast ? flags | OP_FLAG_LAST : flags;
-        this.#publish(op);
-        locks.unlock(command.node);
-        flags = 0;
-        if (isLast) break;
+      for (let isLast = false; !isLast; flags = 0) {
+        this.#waitForRoom(OP_BYTES_MAX);
+        isLast = this.#withLock(command.node, () => {
+          const op = this.#start(OpKind.mirrorDirectory, command, OP_BYTES_MAX);
+          const isEnd = this.#listPart(op, fd);
+          op.flags = isEnd ? flags | OP_FLAG_LAST : flags;
+          this.#publish(op);
+          return isEnd;
+        });
       }
     } finally {
       close(fd);
@@ -163,13 +196,17 @@ export class MirrorReader {
     let isLast = false;
     while (!isLast && op.size < LISTING_PART_BYTES) {
       const got = this.#reader.fill(fd, GETDENTS_BYTES);
-      isLast = got <= 0;
+      // A listing that cannot be read to its end must not pass for one that has ended: what it does
+      // not show is removed from the copy.
+      if (got < 0) throw new Unreadable(got);
+      isLast = got === 0;
       for (; !this.#reader.isPastEnd; this.#reader.next()) {
         if (!this.#reader.isDot) this.#appendEntry(op, fd);
       }
     }
     // Last: its times change with its entries, and these are read.
-    if (this.#statx.of(fd) === 0) this.#fill(op);
+    this.#look(fd);
+    this.#fill(op);
     return isLast;
   }
 
@@ -177,12 +214,17 @@ export class MirrorReader {
     const { beneath } = this.#context;
     const status = this.#statx;
     const name = this.#reader.nameAddress;
-    if (status.atAddress(fd, name) < 0 || this.#context.isElsewhere(status)) return;
-    if (beneath.readHandle(fd, name) < 0) return;
+    const found = status.atAddress(fd, name);
+    // Somebody removed it beneath: then it is not there.
+    if (found === -ENOENT) return;
+    if (found < 0) throw new Unreadable(found);
+    if (this.#context.isElsewhere(status)) return;
+    const handle = beneath.readHandle(fd, name);
+    if (handle < 0) throw new Unreadable(handle);
     beneath.pin(status.ino, status.isRegular);
     const target = (status.mode & 0o170000) === 0o120000 ? this.#readTarget(fd, name) : NOTHING;
     const bytes = directoryEntryBytes(this.#reader.nameLength, target.length);
-    if (op.size + bytes > LISTING_PART_BYTES * 2) throw new Error("a listing part overflowed");
+    if (op.size + bytes > OP_BYTES_MAX) throw new Error("a listing part overflowed");
     appendDirectoryEntry(op, {
       ino: status.ino,
       size: status.size,
@@ -200,15 +242,12 @@ export class MirrorReader {
 
   #readTarget(dir: number, name: number): Uint8Array {
     const got = readlinkatAt(dir, name, this.#block.address, TARGET_BYTES_MAX);
-    return got < 0 ? NOTHING : this.#block.bytes.slice(0, got);
+    if (got < 0) throw new Unreadable(got);
+    return this.#block.bytes.slice(0, got);
   }
 
   #node(command: Command): void {
     const node = this.#openNode(command.node);
-    if (node.error !== 0) {
-      this.#missing(command, node.error);
-      return;
-    }
     try {
       if (node.isRegular) this.#regular(command, node.fd);
       else this.#attributesOnly(command, node);
@@ -223,25 +262,25 @@ export class MirrorReader {
     if (beneath.nodes.isRegular(ino)) return this.#openReal(ino, true);
     const place = beneath.open(ino, O_PATH | O_NOFOLLOW);
     const status = this.#statx;
-    if (place < 0 || status.of(place) < 0) return failedNode(place);
+    if (place < 0) throw new Unreadable(place);
+    const found = status.of(place);
     const { isRegular } = status;
     const isReal = isRegular || status.isDirectory;
-    if (!isReal) return { fd: place, error: 0, isRegular, isReal };
+    if (found === 0 && !isReal) return { fd: place, isRegular, isReal };
     close(place);
+    if (found < 0) throw new Unreadable(found);
     return this.#openReal(ino, isRegular);
   }
 
   #openReal(ino: number, isRegular: boolean): OpenNode {
     const fd = this.#context.beneath.open(ino, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    return fd < 0 ? failedNode(fd) : { fd, error: 0, isRegular, isReal: true };
+    if (fd < 0) throw new Unreadable(fd);
+    return { fd, isRegular, isReal: true };
   }
 
   #attributesOnly(command: Command, node: { fd: number; isReal: boolean }): void {
-    const { locks } = this.#context;
     this.#waitForRoom(OP_BYTES_MAX);
-    locks.lock(command.node);
-    this.#publishNode(command, { ...node, isLast: true });
-    locks.unlock(command.node);
+    this.#withLock(command.node, () => this.#publishNode(command, { ...node, isLast: true }));
   }
 
   /**
@@ -250,7 +289,7 @@ export class MirrorReader {
    */
   #publishNode(command: Command, node: { fd: number; isReal: boolean; isLast: boolean }): number {
     const status = this.#statx;
-    if (status.of(node.fd) < 0) throw new Error("statx of an open node failed");
+    this.#look(node.fd);
     const xattrs = readXattrs(node.fd, node.isReal);
     const isLink = (status.mode & 0o170000) === 0o120000;
     const flags = node.isReal ? readFlags(this.#context, node.fd) : { flags: 0, project: 0 };
@@ -265,14 +304,10 @@ export class MirrorReader {
       target: isLink ? this.#readTarget(node.fd, this.#empty.address) : NOTHING,
       xattrs,
     };
-    if (OP_HEADER_BYTES + mirrorNodeBytes(described) > OP_BYTES_MAX) {
-      throw new Error(`inode ${command.node} has more extended attributes than an op can carry`);
-    }
-    const op = this.#start(
-      OpKind.mirrorNode,
-      command,
-      OP_HEADER_BYTES + mirrorNodeBytes(described),
-    );
+    const bytes = OP_HEADER_BYTES + mirrorNodeBytes(described);
+    // More extended attributes than an op can carry.
+    if (bytes > OP_BYTES_MAX) throw new Unreadable(-E2BIG);
+    const op = this.#start(OpKind.mirrorNode, command, bytes);
     this.#fill(op);
     writeMirrorNode(op, described);
     const isLast = node.isLast || status.size === 0;
@@ -282,12 +317,11 @@ export class MirrorReader {
   }
 
   #regular(command: Command, fd: number): void {
-    const { locks } = this.#context;
     this.#waitForRoom(OP_BYTES_MAX);
-    locks.lock(command.node);
-    const size = this.#publishNode(command, { fd, isReal: true, isLast: false });
-    const isDone = size === 0 || this.#smallFile(command, fd);
-    locks.unlock(command.node);
+    const isDone = this.#withLock(command.node, () => {
+      const size = this.#publishNode(command, { fd, isReal: true, isLast: false });
+      return size === 0 || this.#smallFile(command, fd);
+    });
     if (!isDone) this.#blocks(command, fd, { from: command.offset, to: Number.POSITIVE_INFINITY });
   }
 
@@ -313,13 +347,12 @@ export class MirrorReader {
 
   #range(command: Command): void {
     const fd = this.#context.beneath.open(command.node, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    if (fd < 0) {
-      this.#missing(command, fd === -ESTALE ? ENOENT : -fd);
-      return;
+    if (fd < 0) throw new Unreadable(fd);
+    try {
+      this.#blocks(command, fd, { from: command.offset, to: command.offset + command.length });
+    } finally {
+      close(fd);
     }
-    const to = command.offset + command.length;
-    this.#blocks(command, fd, { from: command.offset, to });
-    close(fd);
   }
 
   /**
@@ -333,22 +366,24 @@ export class MirrorReader {
       const kind = isVerify ? OpKind.verifyBlock : OpKind.mirrorBlock;
       const room = isVerify ? OP_HEADER_BYTES + 16 : OP_HEADER_BYTES + BLOCK_BYTES;
       this.#waitForRoom(room);
-      this.#context.locks.lock(command.node);
-      const op = this.#start(kind, command, room);
-      const block = isVerify
-        ? this.#hashBlock(op, fd, at, range.to)
-        : this.#dataBlock(op, fd, at, range.to);
+      const start = at;
+      const block = this.#withLock(command.node, () => {
+        const op = this.#start(kind, command, room);
+        const made = isVerify
+          ? this.#hashBlock(op, fd, start, range.to)
+          : this.#dataBlock(op, fd, start, range.to);
+        if (made.isLast) op.flags = OP_FLAG_LAST;
+        this.#publish(op);
+        return made;
+      });
       at = block.end;
       isLast = block.isLast;
-      if (isLast) op.flags = OP_FLAG_LAST;
-      this.#publish(op);
-      this.#context.locks.unlock(command.node);
     }
   }
 
   /** One block of data, or the hole up to the next data. */
   #dataBlock(op: OpView, fd: number, at: number, to: number): { end: number; isLast: boolean } {
-    if (this.#statx.of(fd) < 0) throw new Error("statx of an open file failed");
+    this.#look(fd);
     const size = Math.min(this.#statx.size, to);
     this.#fill(op);
     op.offset = at;
@@ -412,7 +447,7 @@ export class MirrorReader {
   }
 
   #hashBlock(op: OpView, fd: number, at: number, to: number): { end: number; isLast: boolean } {
-    if (this.#statx.of(fd) < 0) throw new Error("statx of an open file failed");
+    this.#look(fd);
     const size = Math.min(this.#statx.size, to);
     this.#fill(op);
     op.offset = at;
@@ -423,18 +458,11 @@ export class MirrorReader {
   }
 }
 
-/** `isReal` false: an O_PATH descriptor. `error`: an errno, and then no descriptor. */
+/** `isReal` false: an O_PATH descriptor. */
 interface OpenNode {
   readonly fd: number;
-  readonly error: number;
   readonly isRegular: boolean;
   readonly isReal: boolean;
-}
-
-/** A node that is gone is stale to those who have its handle. */
-function failedNode(result: number): OpenNode {
-  const error = result === -ESTALE ? ENOENT : -result;
-  return { fd: -1, error, isRegular: false, isReal: false };
 }
 
 const NOTHING = new Uint8Array(0);
