@@ -69,6 +69,20 @@ function startWriter(run: LocalRun): { stop(): Promise<number> } {
   };
 }
 
+test("standin local mirrors a folder whose many symlinks lead far", { skip }, async (t) => {
+  const run = new LocalRun();
+  t.after(() => run.clear());
+  mkdirSync(`${run.source}/farm`);
+  // As package managers make them, and as long as they can be.
+  for (let at = 0; at < 1500; at++) {
+    const target = `../store/${"x".repeat(at % 3 === 0 ? 4000 : 150)}`;
+    symlinkSync(target, `${run.source}/farm/${at}`);
+  }
+  run.start();
+  await run.waitFor("mirrored");
+  flushed(run);
+});
+
 test("standin local mirrors, replicates, flushes, verifies, and stops cleanly", {
   skip,
 }, async (t) => {
