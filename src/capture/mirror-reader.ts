@@ -58,11 +58,11 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
  */
 class Abandoned extends Error {}
 
-/** The node, or part of it, cannot be read: the applying side is told, and the copy stays as it is. */
+/** The node cannot be read: the applying side is told, and the copy stays as it is. */
 class Unreadable extends Error {
   readonly errno: number;
 
-  /** `result`: what the call returned, `-errno`. A node that is gone is stale to who has its handle. */
+  /** `result`: `-errno`. A node that is gone is stale to those who have its handle. */
   constructor(result: number) {
     super(`errno ${-result}`);
     this.errno = result === -ESTALE ? ENOENT : -result;
