@@ -2,12 +2,12 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 
 import {
-  addressOf,
   close,
   fdatasync,
   fsync,
   mmapShared,
   munmap,
+  viewOf,
   O_CREAT,
   O_EXCL,
   O_RDONLY,
@@ -138,8 +138,8 @@ function readCold(load: Load): LoadResult {
 function writeMapped(load: Load): LoadResult {
   const size = Math.min(load.fileBytes, MAPPED_FILE_BYTES);
   const fd = makeFile(load, size);
-  const { address, buffer } = mmapShared(fd, size);
-  const mapped = new Uint8Array(buffer);
+  const address = mmapShared(fd, size);
+  const mapped = new Uint8Array(viewOf(address, size));
   const random = randomNumbers();
   const pages = Math.floor(size / PAGE);
   const started = performance.now();
@@ -150,7 +150,7 @@ function writeMapped(load: Load): LoadResult {
     }
     return 8;
   });
-  must(msyncAt(addressOf(address), size), "msync");
+  must(msyncAt(address, size), "msync");
   const seconds = (performance.now() - started) / 1000;
   munmap(address, size);
   close(fd);

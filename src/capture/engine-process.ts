@@ -22,11 +22,10 @@ import {
   type WorkerData,
   type WorkerMessage,
 } from "./engine-shared.ts";
-import { Gate, raiseGate, servingMax } from "./engine-shared.ts";
+import { Gate, raiseGate, servingMax, setMappings } from "./engine-shared.ts";
 import { Intents } from "./intents.ts";
 import { NodeTable } from "./node-table.ts";
 import { WorkerPool } from "./worker-pool.ts";
-import { nodeTablePath } from "./worker-setup.ts";
 
 const STDOUT = 1;
 const CATCH_UP_MS = 500;
@@ -60,7 +59,9 @@ class Engine {
     ring.addWord(HeaderAt.engineGeneration, 1);
     ring.setWord(HeaderAt.enginePid, process.pid);
     for (const mount of this.#config.mounts) {
-      this.#prepareNodes(mount, order);
+      const nodes = this.#prepareNodes(mount, order);
+      const mappings = { ring: ring.memory.mapping, nodes: nodes.mapping };
+      setMappings(this.#sharedOf(mount).mappings, mappings);
       if (order.adopted) askToSendAgain(mount.fuseFd);
       this.#openGates(mount);
     }
@@ -69,11 +70,11 @@ class Engine {
     keepCompiled();
   }
 
-  #prepareNodes(mount: EngineMount, order: EngineOrder): void {
-    const path = nodeTablePath(this.#config.shmDir, mount.index);
-    if (order.adopted && existsSync(path)) return;
+  #prepareNodes(mount: EngineMount, order: EngineOrder): NodeTable {
+    const path = `${this.#config.shmDir}/nodes.${mount.index}`;
     const { nodeLocks } = this.#sharedOf(mount);
-    NodeTable.create(path, inodesInUse(mount.rootFd), nodeLocks).close();
+    if (order.adopted && existsSync(path)) return NodeTable.open(path, nodeLocks);
+    return NodeTable.create(path, inodesInUse(mount.rootFd), nodeLocks);
   }
 
   /**
@@ -132,7 +133,6 @@ class Engine {
 
   #spawn(script: string, mount: EngineMount, arena: number, isFirst: boolean): Thread {
     const data: WorkerData = {
-      shmDir: this.#config.shmDir,
       mount,
       shared: this.#sharedOf(mount),
       arena,

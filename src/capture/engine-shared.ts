@@ -1,4 +1,5 @@
 /** Memory that the threads of one engine share; it dies with the engine, locks included. */
+import type { Mapping } from "../platform/shared-memory.ts";
 import { DefaultAcls } from "./default-acls.ts";
 import { DescriptorCache } from "./descriptor-cache.ts";
 import type { EngineMount } from "./engine-config.ts";
@@ -27,6 +28,32 @@ export interface EngineShared {
   readonly pool: SharedArrayBuffer;
   /** One i32: {@link Gate}. */
   readonly gate: SharedArrayBuffer;
+  /** {@link setMappings} */
+  readonly mappings: SharedArrayBuffer;
+}
+
+/** The files in shared memory that all threads of an engine use, mapped once. */
+export interface EngineMappings {
+  readonly ring: Mapping;
+  readonly nodes: Mapping;
+}
+
+const MAPPING_FLOATS = 3;
+
+/** Before the gate opens. */
+export function setMappings(words: SharedArrayBuffer, { ring, nodes }: EngineMappings): void {
+  const numbers = [ring, nodes].flatMap(({ fd, size, address }) => [fd, size, address]);
+  new Float64Array(words).set(numbers);
+}
+
+/** After the gate was found open. */
+export function getMappings(words: SharedArrayBuffer): EngineMappings {
+  const numbers = new Float64Array(words);
+  const at = (from: number): Mapping => {
+    const [fd, size, address] = numbers.subarray(from, from + MAPPING_FLOATS);
+    return { fd: fd ?? -1, size: size ?? 0, address: address ?? 0 };
+  };
+  return { ring: at(0), nodes: at(MAPPING_FLOATS) };
 }
 
 /** The one word of the gate: which workers may serve. Rises only. */
@@ -64,12 +91,12 @@ export function allocateShared(): EngineShared {
     defaultAcls: DefaultAcls.allocate(),
     pool: WorkerPool.allocate(),
     gate: new SharedArrayBuffer(4),
+    mappings: new SharedArrayBuffer(2 * MAPPING_FLOATS * 8),
   };
 }
 
 /** What a worker thread is started with. */
 export interface WorkerData {
-  readonly shmDir: string;
   readonly mount: EngineMount;
   readonly shared: EngineShared;
   readonly arena: number;

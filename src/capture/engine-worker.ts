@@ -14,6 +14,7 @@ import { allocateNative, nativeOf } from "../platform/native.ts";
 import { keepCompiled } from "../platform/processes.ts";
 import {
   Gate,
+  getMappings,
   raiseGate,
   waitForGate,
   type WorkerData,
@@ -43,7 +44,7 @@ function catchUp(session: Session, gate: Int32Array): number {
 }
 
 function newSession(data: WorkerData): { session: Session; pool: WorkerPool } {
-  const ring = Ring.open(`${data.shmDir}/ring`);
+  const ring = Ring.at(getMappings(data.shared.mappings).ring);
   const recorder = new Recorder({
     ring,
     arena: data.arena,

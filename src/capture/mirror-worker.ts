@@ -4,14 +4,14 @@ import { CommandQueue } from "../journal/command-queue.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
-import { Gate, waitForGate, type WorkerData } from "./engine-shared.ts";
+import { Gate, getMappings, waitForGate, type WorkerData } from "./engine-shared.ts";
 import { MirrorReader } from "./mirror-reader.ts";
 import { Recorder } from "./recorder.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
 const data = workerData as WorkerData;
 waitForGate(new Int32Array(data.shared.gate), Gate.open);
-const ring = Ring.open(`${data.shmDir}/ring`);
+const ring = Ring.at(getMappings(data.shared.mappings).ring);
 const recorder = new Recorder({
   ring,
   arena: data.arena,

@@ -11,7 +11,7 @@
  * stays known): never a link.
  */
 import { alignUp } from "../base/bytes.ts";
-import { SharedMemory } from "../platform/shared-memory.ts";
+import { type Mapping, SharedMemory } from "../platform/shared-memory.ts";
 
 const MAGIC = 0x444f4e53; // "SNOD"
 const HEADER_BYTES = 4096;
@@ -106,6 +106,15 @@ export class NodeTable {
     if (new Uint32Array(memory.buffer, 0, 1)[0] !== MAGIC)
       throw new Error(`${path} is no node table`);
     return new NodeTable(memory, locks);
+  }
+
+  /** The table that another thread of this process has opened. */
+  static at(mapping: Mapping, locks: SharedArrayBuffer): NodeTable {
+    return new NodeTable(SharedMemory.at(mapping), locks);
+  }
+
+  get mapping(): Mapping {
+    return this.#memory.mapping;
   }
 
   /** Whether the connection can hold files (FUSE_DEV_IOC_BACKING_OPEN); agreed on at its start. */

@@ -13,7 +13,7 @@ import type { Request } from "../fuse/message.ts";
 import { alignUp, TWO_32 } from "../base/bytes.ts";
 import { type Doubt, Intents, NOT_RECORDED } from "./intents.ts";
 import type { RequestSpace } from "../fuse/session.ts";
-import { type NativeMemory, populate } from "../platform/native.ts";
+import { type NativeMemory, populate, unmapPages } from "../platform/native.ts";
 
 /** Longest that an application's request waits for room. */
 const ROOM_WAIT_MS = 400;
@@ -23,6 +23,8 @@ const NAP_MS = 1;
 const PAGE_BYTES = 4096;
 /** So much more is made present at once. */
 const PRESENT_AHEAD_BYTES = 512 * 1024;
+/** So much of an arena stays present when it is empty; more only while records stand in it. */
+const PRESENT_BYTES_KEPT = 16 << 20;
 const SMALL_OP_BYTES = 96 * 1024;
 
 /** What is known of a request before it is served. */
@@ -54,6 +56,7 @@ export class Recorder {
   readonly #memory: NativeMemory;
   readonly #spare: NativeMemory;
   readonly #arenaEnd: number;
+  readonly #keptTo: number;
   #presentTo: number;
   #isSparePresent = false;
   readonly #space: RequestSpace;
@@ -63,7 +66,6 @@ export class Recorder {
    */
   readonly op: OpView = new OpView(new ArrayBuffer(SMALL_OP_BYTES));
   #doubt: Doubt | undefined;
-  /** Bytes of the place that the intent names, until a record stands there. */
 
   constructor(options: RecorderOptions) {
     const { ring, arena, mount, memory, spare } = options;
@@ -75,6 +77,7 @@ export class Recorder {
     const { dataAt, arenaBytes } = ring.layout;
     this.#presentTo = dataAt + arena * arenaBytes;
     this.#arenaEnd = this.#presentTo + arenaBytes;
+    this.#keptTo = Math.min(this.#presentTo + PRESENT_BYTES_KEPT, this.#arenaEnd);
     this.#space = { memory: spare, base: 0, room: OP_BYTES_MAX };
   }
 
@@ -100,10 +103,19 @@ export class Recorder {
    * present is one piece.
    */
   #makePresent(end: number): void {
-    if (end <= this.#presentTo) return;
+    if (end <= this.#presentTo) {
+      if (end <= this.#keptTo && this.#presentTo > this.#keptTo) this.#dropRest();
+      return;
+    }
     const to = Math.min(alignUp(end + PRESENT_AHEAD_BYTES, PAGE_BYTES), this.#arenaEnd);
     populate(this.#memory.address + this.#presentTo, to - this.#presentTo);
     this.#presentTo = to;
+  }
+
+  /** A circle that starts over is empty: what a burst has made present is given back. */
+  #dropRest(): void {
+    unmapPages(this.#memory.address + this.#keptTo, this.#presentTo - this.#keptTo);
+    this.#presentTo = this.#keptTo;
   }
 
   #makeSparePresent(): void {

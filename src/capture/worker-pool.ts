@@ -16,6 +16,13 @@ const PARKED = 3;
 const BEGUN = 4;
 /** Requests in hand, those of slow workers too. */
 const IN_HAND = 5;
+/** So many syncs are still to be taken for slow ones. */
+const SLOW_SYNCS = 6;
+
+/** A sync that takes longer is a slow one. */
+const QUICK_SYNC_MS = 1;
+/** After a slow sync, or one during which somebody waited, so many are taken for slow. */
+const SLOW_SYNCS_EXPECTED = 64;
 
 export class WorkerPool {
   readonly #words: Int32Array;
@@ -31,7 +38,7 @@ export class WorkerPool {
   }
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(24);
+    return new SharedArrayBuffer(28);
   }
 
   /** A worker joins: it serves, or parks here until it is needed. Blocks the thread. */
@@ -83,6 +90,26 @@ export class WorkerPool {
     Atomics.sub(this.#words, BUSY, 1);
     this.#leave();
     if (Atomics.load(this.#words, SERVING) < this.#servingMax) this.#callOne();
+  }
+
+  /**
+   * Does what may be slow or not, a sync. Where syncs are quick and one application does them one
+   * after the other, to hand the place over costs as much as the sync: it is kept as long as nobody
+   * was found waiting at the end of one. `isAwaited`: whether another request is there.
+   */
+  sync(work: () => number, isAwaited: () => boolean): number {
+    const words = this.#words;
+    if (Atomics.load(words, SLOW_SYNCS) > 0) {
+      Atomics.sub(words, SLOW_SYNCS, 1);
+      this.beforeSlow();
+      return work();
+    }
+    const startMs = performance.now();
+    const result = work();
+    if (performance.now() - startMs > QUICK_SYNC_MS || isAwaited()) {
+      Atomics.store(words, SLOW_SYNCS, SLOW_SYNCS_EXPECTED);
+    }
+    return result;
   }
 
   /**

@@ -5,16 +5,12 @@ import { Statx } from "../platform/statx.ts";
 import { Beneath } from "./beneath.ts";
 import { DefaultAcls } from "./default-acls.ts";
 import { DescriptorCache } from "./descriptor-cache.ts";
-import type { WorkerData } from "./engine-shared.ts";
+import { getMappings, type WorkerData } from "./engine-shared.ts";
 import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
 import { WorkerContext } from "./worker-context.ts";
 import { WorkerPool } from "./worker-pool.ts";
-
-export function nodeTablePath(shmDir: string, mountIndex: number): string {
-  return `${shmDir}/nodes.${mountIndex}`;
-}
 
 /**
  * Makes this thread able to act as any caller: its own umask, and capabilities that stay when the
@@ -39,7 +35,7 @@ export function setUpWorker(data: WorkerData, recorder: Recorder): WorkerContext
   const beneath = new Beneath({
     rootFd: mount.rootFd,
     rootIno: root.ino,
-    nodes: NodeTable.open(nodeTablePath(data.shmDir, mount.index), shared.nodeLocks),
+    nodes: NodeTable.at(getMappings(shared.mappings).nodes, shared.nodeLocks),
     files: new DescriptorCache(shared.files, closeFd),
     places: new DescriptorCache(shared.places, closeFd),
   });

@@ -11,7 +11,8 @@
  */
 import { OP_BYTES_MAX, OP_HEADER_BYTES, OpKind, OpView } from "../model/op.ts";
 import { futexWait, futexWake } from "../platform/libc.ts";
-import { SharedMemory } from "../platform/shared-memory.ts";
+import { unmapPages } from "../platform/native.ts";
+import { type Mapping, SharedMemory } from "../platform/shared-memory.ts";
 import {
   ARENA_LINE_BYTES,
   HeaderAt,
@@ -60,7 +61,15 @@ export class Ring {
 
   /** @throws {RingError} when the file is no ring of this version. */
   static open(path: string): Ring {
-    const memory = SharedMemory.open(path);
+    return Ring.#of(SharedMemory.open(path), path);
+  }
+
+  /** The ring that another thread of this process has opened. */
+  static at(mapping: Mapping): Ring {
+    return Ring.#of(SharedMemory.at(mapping), "the memory");
+  }
+
+  static #of(memory: SharedMemory, path: string): Ring {
     const header = new DataView(memory.buffer);
     const magic = header.getUint32(HeaderAt.magic, true);
     const version = header.getUint32(HeaderAt.version, true);
@@ -331,11 +340,15 @@ export class RingWriter {
   }
 }
 
+/** After so many bytes read, the pages that they lay in are taken out of the reader's process. */
+const PAGES_KEPT_BYTES = 64 << 20;
+
 /** The single reader. */
 export class RingReader {
   readonly ring: Ring;
   readonly op: OpView;
   #lsn: number;
+  #bytesMapped = 0;
 
   /** Goes on behind the last LSN that an earlier reader released. */
   constructor(ring: Ring) {
@@ -367,6 +380,14 @@ export class RingReader {
     const { arena, start, size } = this.ring.locate(lsn);
     this.ring.release(lsn, size === 0 ? -1 : arena, start + ((size + 7) & ~7));
     this.#lsn = lsn;
+    this.#bytesMapped += size;
+    if (this.#bytesMapped > PAGES_KEPT_BYTES) this.#unmapPages();
+  }
+
+  #unmapPages(): void {
+    const { memory, layout } = this.ring;
+    unmapPages(memory.address + layout.dataAt, layout.totalBytes - layout.dataAt);
+    this.#bytesMapped = 0;
   }
 }
 

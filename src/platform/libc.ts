@@ -59,7 +59,7 @@ const prctl_ = libc.func("int prctl(int, uint64_t, uint64_t, uint64_t, uint64_t)
 const dup_ = libc.func("int dup(int)");
 const fcntl_ = libc.func("int fcntl(int, int, int)");
 const mmap_ = libc.func("void* mmap(void*, size_t, int, int, int, int64_t)");
-const munmap_ = libc.func("int munmap(void*, size_t)");
+const munmap_ = libc.func("int munmap(int64_t, size_t)");
 const syscall1_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t"]);
 const syscall3_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "int64_t", "int64_t"]);
 const getdents_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "void*", "uint64_t"]);
@@ -434,28 +434,27 @@ export function pidfdGetfd(pidfd: Descriptor, fd: number): number {
   return checked(Number(syscall3_(SYS_PIDFD_GETFD, pidfd, fd, 0)));
 }
 
-/** Address of mapped memory, as koffi hands it out. */
-export type Address = unknown;
-
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 
-/** Maps `size` bytes of `fd` shared; a failed map is fatal to the caller, hence it throws. */
-export function mmapShared(
-  fd: Descriptor,
-  size: number,
-): { address: Address; buffer: ArrayBuffer } {
-  const address = mmap_(null, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  const buffer = koffi.view(address, size) as ArrayBuffer;
-  return { address, buffer };
+const ADDRESS_MAX = 2 ** 47;
+
+/**
+ * Maps `size` bytes of `fd` shared; returns where. A failed map is fatal to the caller, hence it
+ * throws.
+ */
+export function mmapShared(fd: Descriptor, size: number): number {
+  const address = Number(koffi.address(mmap_(null, size, PROT_READ_WRITE, MAP_SHARED, fd, 0)));
+  if (address > ADDRESS_MAX) throw new Error(`mmap of ${size} bytes: errno ${koffi.errno()}`);
+  return address;
 }
 
-/** The number behind an address. */
-export function addressOf(address: Address): number {
-  return Number(koffi.address(address as object));
+/** The memory at an address of this process; the caller answers for its being there. */
+export function viewOf(address: number, size: number): ArrayBuffer {
+  return koffi.view(address, size) as ArrayBuffer;
 }
 
-export function munmap(address: Address, size: number): number {
+export function munmap(address: number, size: number): number {
   return checked(munmap_(address, size));
 }
 

@@ -39,6 +39,7 @@ const ioctl_ = libc.func("int ioctl(int, uint64_t, int64_t)");
 const copyFileRange_ = libc.func(
   "intptr_t copy_file_range(int, int64_t, int, int64_t, size_t, uint32_t)",
 );
+const poll_ = libc.func("int poll(int64_t, uint64_t, int)");
 const madvise_ = libc.func("int madvise(int64_t, size_t, int)");
 const getdents_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "int64_t", "uint64_t"]);
 const mmapAnonymous_ = libc.func("void* mmap(void*, size_t, int, int, int, int64_t)");
@@ -85,6 +86,26 @@ const MADV_POPULATE_WRITE = 23;
  */
 export function populate(address: number, length: number): number {
   return checked(madvise_(address, length, MADV_POPULATE_WRITE));
+}
+
+const MADV_DONTNEED = 4;
+
+/**
+ * Takes pages of a shared file mapping out of this process: what they hold stays, and they come
+ * back when they are touched.
+ */
+export function unmapPages(address: number, length: number): void {
+  madvise_(address, length, MADV_DONTNEED);
+}
+
+const POLLIN = 1;
+const pollRequest = allocateNative(8);
+
+/** Whether a read of the descriptor would find something at once. */
+export function isReadable(fd: number): boolean {
+  pollRequest.view.setInt32(0, fd, true);
+  pollRequest.view.setUint32(4, POLLIN, true);
+  return poll_(pollRequest.address, 1, 0) > 0;
 }
 
 export function readAt(fd: number, address: number, length: number): number {

@@ -4,7 +4,14 @@
  * asks for a SharedArrayBuffer), hence the futex calls of libc.ts.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync } from "node:fs";
-import { type Address, addressOf, mmapShared, munmap } from "./libc.ts";
+import { mmapShared, munmap, viewOf } from "./libc.ts";
+
+/** Where a file is mapped in this process: the same for all its threads. */
+export interface Mapping {
+  readonly fd: number;
+  readonly size: number;
+  readonly address: number;
+}
 
 export class SharedMemory {
   readonly fd: number;
@@ -13,16 +20,13 @@ export class SharedMemory {
   readonly bytes: Uint8Array;
   /** Where the memory is mapped in this process, for the calls of native.ts. */
   readonly address: number;
-  readonly #mapping: Address;
 
-  private constructor(fd: number, size: number) {
+  private constructor({ fd, size, address }: Mapping) {
     this.fd = fd;
     this.size = size;
-    const mapped = mmapShared(fd, size);
-    this.#mapping = mapped.address;
-    this.address = addressOf(mapped.address);
-    this.buffer = mapped.buffer;
-    this.bytes = new Uint8Array(mapped.buffer);
+    this.address = address;
+    this.buffer = viewOf(address, size);
+    this.bytes = new Uint8Array(this.buffer);
   }
 
   /**
@@ -32,7 +36,7 @@ export class SharedMemory {
   static create(path: string, size: number): SharedMemory {
     const fd = openSync(path, "w+", 0o600);
     ftruncateSync(fd, size);
-    return new SharedMemory(fd, size);
+    return SharedMemory.ofFd(fd);
   }
 
   /** Maps an existing file whole. */
@@ -45,12 +49,26 @@ export class SharedMemory {
    * here on.
    */
   static ofFd(fd: number): SharedMemory {
-    return new SharedMemory(fd, fstatSync(fd).size);
+    const { size } = fstatSync(fd);
+    return new SharedMemory({ fd, size, address: mmapShared(fd, size) });
+  }
+
+  /**
+   * What another thread of this process has mapped and keeps mapped. A mapping of its own would
+   * count a second time in the memory of the process.
+   */
+  static at(mapping: Mapping): SharedMemory {
+    return new SharedMemory(mapping);
+  }
+
+  get mapping(): Mapping {
+    const { fd, size, address } = this;
+    return { fd, size, address };
   }
 
   /** Unmaps. Every typed array over it is dead afterwards: touching one ends the process. */
   close(): void {
-    munmap(this.#mapping, this.size);
+    munmap(this.address, this.size);
     closeSync(this.fd);
   }
 }

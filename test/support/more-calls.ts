@@ -1,6 +1,6 @@
 /** System calls that only the tests make. Results as in libc.ts. */
 import koffi from "koffi";
-import { mmapShared, munmap } from "../../src/platform/libc.ts";
+import { mmapShared, munmap, viewOf } from "../../src/platform/libc.ts";
 
 const libc = koffi.load("libc.so.6");
 const flock_ = libc.func("int flock(int, int)");
@@ -54,9 +54,9 @@ export interface Mapping {
 const MS_SYNC = 4;
 
 export function mapFile(fd: number, size: number): Mapping {
-  const { address, buffer } = mmapShared(fd, size);
+  const address = mmapShared(fd, size);
   return {
-    bytes: new Uint8Array(buffer),
+    bytes: new Uint8Array(viewOf(address, size)),
     unmap() {
       msync_(address, size, MS_SYNC);
       munmap(address, size);

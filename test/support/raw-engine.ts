@@ -4,13 +4,13 @@
  */
 import { mkdirSync, mkdtempSync, openSync, closeSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { allocateShared } from "../../src/capture/engine-shared.ts";
+import { allocateShared, setMappings } from "../../src/capture/engine-shared.ts";
 import { handlersOf } from "../../src/capture/handler-table.ts";
 import { Intents } from "../../src/capture/intents.ts";
 import { NodeTable } from "../../src/capture/node-table.ts";
 import { Recorder } from "../../src/capture/recorder.ts";
 import type { WorkerContext } from "../../src/capture/worker-context.ts";
-import { nodeTablePath, setUpWorker } from "../../src/capture/worker-setup.ts";
+import { setUpWorker } from "../../src/capture/worker-setup.ts";
 import { Opcode } from "../../src/fuse/abi.ts";
 import { RecordingState, Ring, RingReader } from "../../src/journal/ring.ts";
 import { OP_BYTES_MAX, type OpView, opKindName, validateOp } from "../../src/model/op.ts";
@@ -43,8 +43,11 @@ export class RawEngine {
     this.ring.voidHoles();
     const intents = new Intents(this.ring, 0, 0);
     if (this.#isAdopted) intents.collectDoubts();
-    const nodes = nodeTablePath(this.home, 0);
-    if (!this.#isAdopted) NodeTable.create(nodes, 1, shared.nodeLocks, 1 << 16).close();
+    const path = join(this.home, "nodes");
+    const nodes = this.#isAdopted
+      ? NodeTable.open(path, shared.nodeLocks)
+      : NodeTable.create(path, 1, shared.nodeLocks, 1 << 16);
+    setMappings(shared.mappings, { ring: this.ring.memory.mapping, nodes: nodes.mapping });
     this.#isAdopted = true;
     const recorder = new Recorder({
       ring: this.ring,
@@ -54,7 +57,7 @@ export class RawEngine {
       spare: allocateNative(OP_BYTES_MAX),
     });
     const mount = { index: 0, path: this.root, fuseFd: -1, rootFd: this.#rootFd };
-    const given = { shmDir: this.home, mount, shared, arena: 0, isFirst: true, servingMax: 1 };
+    const given = { mount, shared, arena: 0, isFirst: true, servingMax: 1 };
     this.context = setUpWorker({ ...given, recordCopies: true }, recorder);
     this.kernel = new FakeKernel(handlersOf(this.context), () => recorder.requestSpace());
   }
