@@ -174,13 +174,14 @@ export class LocalInstance {
     await this.#endOldApplier();
     if (isKept) this.#announce();
     else await this.#passPreflight();
+    // It loads while the folder is being mounted.
+    this.#applier.start();
+    if (this.#record.isPaused) this.#applier.setPaused(true);
     const start = await this.#capture.start(signal);
     if (start === "mounted") this.#copy.requireResync();
     const { source } = this.#record;
     this.#isStarted = true;
     this.#listener({ event: "mounted", source, adopted: start === "kept" });
-    this.#applier.start();
-    if (this.#record.isPaused) this.#applier.setPaused(true);
     const { state } = this.#places;
     return ControlServer.listen(state.controlSocket, (request, progress, asker) =>
       this.#answer(request, progress, asker),

@@ -8,7 +8,7 @@
 import { SharedMemory } from "../platform/shared-memory.ts";
 
 const MAGIC = 0x59505041; // "APPY"
-const VERSION = 1;
+const VERSION = 2;
 
 /** Positions of 64-bit floats. */
 const At = {
@@ -48,14 +48,14 @@ export type Counter = (typeof Counter)[keyof typeof Counter];
 
 /** Times to be set that can be outstanding. */
 export const PENDING_MAX = 4096;
-export const PENDING_FLOATS = 3;
+export const PENDING_FLOATS = 5;
 const PENDING_AT_BYTES = 4096;
 const TOTAL_BYTES = PENDING_AT_BYTES + PENDING_MAX * PENDING_FLOATS * 8;
 
 export class ApplyMemory {
   readonly #memory: SharedMemory;
   readonly #f64: Float64Array;
-  /** Node, seconds, nanoseconds for each time to be set. */
+  /** See PendingTimes. */
   readonly pending: Float64Array;
 
   private constructor(memory: SharedMemory) {

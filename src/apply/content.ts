@@ -138,6 +138,7 @@ export class ContentApplier {
     if ((valid & (SETATTR_ATIME | SETATTR_MTIME)) !== 0)
       check(this.#times(op, opened), "set times");
     if ((valid & SETATTR_MTIME) !== 0) replica.pending.drop(node);
+    else if ((valid & SETATTR_ATIME) !== 0) replica.pending.dropAtime(node);
     replica.close(node, opened);
   }
 
@@ -238,7 +239,7 @@ export class ContentApplier {
     if (result === -EPERM) result = replica.withFlagsOff(node, opened.fd, change);
     if (result < 0) replica.refused(node, "change an extended attribute", -result, true);
     if (isAcl(name)) {
-      replica.aclChanged(node);
+      replica.inheritanceChanged(node);
       if (setMode(opened, op.mode) < 0) replica.want(node, true);
     }
     if (isCapability(name)) this.#noteCapability(node, setting);
@@ -267,6 +268,7 @@ export class ContentApplier {
     const flags = op.view.getUint32(op.body(0), true);
     const projectId = op.view.getUint32(op.body(4), true);
     const result = makeInodeFlags(opened, flags);
+    replica.inheritanceChanged(node);
     if (result < 0) replica.refused(node, "set inode flags", -result, true);
     const projectResult = makeProjectId(opened, projectId);
     if (projectResult < 0) replica.refused(node, "set the project id", -projectResult, true);

@@ -10,6 +10,8 @@ export interface Descriptor {
   used: boolean;
   /** Directories: whether new entries inherit an ACL; undefined when nobody has looked yet. */
   inheritsAcl: boolean | undefined;
+  /** Directories: inode flags that a new file is born with; undefined when nobody has looked yet. */
+  fileFlags: number | undefined;
 }
 
 export class DescriptorCache {
@@ -36,7 +38,13 @@ export class DescriptorCache {
   put(node: number, fd: number): Descriptor {
     this.forget(node);
     if (this.#entries.size >= this.#max) this.#makeRoom();
-    const entry: Descriptor = { node, fd, used: true, inheritsAcl: undefined };
+    const entry: Descriptor = {
+      node,
+      fd,
+      used: true,
+      inheritsAcl: undefined,
+      fileFlags: undefined,
+    };
     this.#entries.set(node, entry);
     this.#last = entry;
     return entry;

@@ -21,7 +21,7 @@ import { Purpose, purposeOf } from "../model/mirror-command.ts";
 import { OP_FLAG_FIRST, OP_FLAG_LAST, type OpView } from "../model/op.ts";
 import type { Rules } from "../model/rules.ts";
 import { cString } from "../platform/libc.ts";
-import { readDirectory } from "../platform/replica-files.ts";
+import { isEmptyDirectory, readDirectory } from "../platform/replica-files.ts";
 import { PERMISSIONS, setMode, setOwner } from "./attributes.ts";
 import type { Disposal } from "./disposal.ts";
 import type { MirrorEvents } from "./mirror-events.ts";
@@ -51,6 +51,8 @@ export class ListingApplier {
   readonly #removal: Removal;
   readonly #events: MirrorEvents;
   pass = 0;
+  /** The directory that was begun last, if the replica had nothing in it; else 0. */
+  #empty = 0;
 
   constructor(parts: ListingParts) {
     this.#replica = parts.replica;
@@ -80,6 +82,7 @@ export class ListingApplier {
       return;
     }
     if (repairs) this.#replica.pending.set(directory, op.mtimeSec, op.mtimeNsec);
+    if ((op.flags & OP_FLAG_FIRST) !== 0) this.#empty = isEmptyDirectory(dir) ? directory : 0;
     for (const entry of readDirectoryEntries(op)) this.#entry(directory, dir, entry, repairs);
     if (!isLast) return;
     this.#finish(directory, repairs);
@@ -219,6 +222,7 @@ export class ListingApplier {
    * use is cleared.
    */
   #adopts(directory: number, dir: number, entry: DirectoryEntry): boolean {
+    if (this.#empty === directory) return false;
     const { status } = this.#replica;
     const name = cString(entry.name);
     if (status.at(dir, name) < 0) return false;

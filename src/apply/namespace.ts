@@ -17,6 +17,7 @@
  */
 import { OpKind, type OpView, RENAME_EXCHANGE, TIME_BYTES } from "../model/op.ts";
 import type { ResolvedOp } from "../model/resolved-op.ts";
+import { actAs } from "../platform/act-as.ts";
 import {
   EEXIST,
   EINVAL,
@@ -63,6 +64,7 @@ import { nameZ, type Replica } from "./replica.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 const SPECIAL_BITS = 0o6000;
+const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 
 /** What a new entry is made from. */
 export interface NewNode {
@@ -138,11 +140,8 @@ export class NamespaceApplier {
     const permissions = from.mode & PERMISSIONS;
     switch (from.mode & S_IFMT) {
       case S_IFREG:
-        return openat(
-          fd,
-          name,
-          O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-          permissions & ~SPECIAL_BITS,
+        return actAs(from.uid, from.gid, () =>
+          openat(fd, name, CREATE_FLAGS, permissions & ~SPECIAL_BITS),
         );
       case S_IFDIR:
         return mkdirat(fd, name, permissions & ~SPECIAL_BITS);
@@ -165,7 +164,9 @@ export class NamespaceApplier {
     const type = from.mode & S_IFMT;
     const mtime = { sec: from.mtimeSec, nsec: from.mtimeNsec };
     if (type === S_IFREG) {
-      let result = fchownat(made, NO_NAME, from.uid, from.gid, AT_EMPTY_PATH);
+      let result = this.#belongsTo(made, from)
+        ? 0
+        : fchownat(made, NO_NAME, from.uid, from.gid, AT_EMPTY_PATH);
       if (inherits) removeInheritedAcl(made);
       if (result >= 0 && (inherits || (from.mode & SPECIAL_BITS) !== 0)) {
         result = fchmod(made, from.mode & PERMISSIONS);
@@ -189,6 +190,12 @@ export class NamespaceApplier {
     }
     this.#replica.pending.drop(node);
     return setTimesAt(fd, name, { atime: mtime, mtime });
+  }
+
+  /** A setgid directory, or an option of the mount, gives another group than that of the maker. */
+  #belongsTo(fd: number, { uid, gid }: NewNode): boolean {
+    const { status } = this.#replica;
+    return status.of(fd) === 0 && status.uid === uid && status.gid === gid;
   }
 
   #inheritsAcl(directory: Descriptor): boolean {

@@ -254,16 +254,47 @@ export class NodeApplier {
     // The blocks of a file that is brought whole give it its size.
     const isBrought = isFresh && purposeOf(op.extra) === Purpose.bring;
     if (isRegular && !isBrought) this.#size(node, opened, body.size, check);
+    this.#times(op, node, body, opened, isBrought);
+    check(this.#inodeFlags(node, opened, body.inodeFlags, isFresh), "set inode flags");
+    check(makeProjectId(opened, body.projectId), "set the project id");
+    replica.close(node, opened);
+  }
+
+  /** What is being brought gets its times when its data is there. */
+  #times(op: OpView, node: number, body: MirrorNode, opened: Opened, isBrought: boolean): void {
+    const { pending } = this.#replica;
     const atime = { sec: body.atimeSec, nsec: body.atimeNsec };
     const mtime = { sec: op.mtimeSec, nsec: op.mtimeNsec };
     const isLast = (op.flags & OP_FLAG_LAST) !== 0;
-    check(setNodeTimes(opened, atime, isLast ? mtime : undefined), "set times");
-    if (isLast) replica.pending.drop(node);
-    else replica.pending.set(node, mtime.sec, mtime.nsec);
-    // Fresh nodes too: they were born with flags of the directory that they were made in.
-    check(makeInodeFlags(opened, body.inodeFlags), "set inode flags");
-    check(makeProjectId(opened, body.projectId), "set the project id");
-    replica.close(node, opened);
+    if (isLast) pending.drop(node);
+    else {
+      pending.set(node, mtime.sec, mtime.nsec);
+      if (isBrought) {
+        pending.setAtime(node, atime.sec, atime.nsec);
+        return;
+      }
+      pending.dropAtime(node);
+    }
+    const result = setNodeTimes(opened, atime, isLast ? mtime : undefined);
+    if (result < 0) this.#replica.refused(node, "set times", -result, true);
+  }
+
+  /**
+   * Fresh nodes too: they were born with flags of the directory that they were made in. All files
+   * of one directory with the same, so that one is looked at.
+   */
+  #inodeFlags(node: number, opened: Opened, flags: number, isFresh: boolean): number {
+    const tree = this.#tree;
+    if (isFresh && tree.type(node) === TYPE_REGULAR) {
+      const directory = this.#replica.directoryEntry(tree.directoryOf(tree.firstLink(node)));
+      if (typeof directory !== "number") {
+        directory.fileFlags ??= getInodeFlags(opened.fd);
+        const born = directory.fileFlags;
+        if (born >= 0 && ((born ^ flags) & INODE_FLAGS_MASK) === 0) return 0;
+      }
+    }
+    this.#replica.inheritanceChanged(node);
+    return makeInodeFlags(opened, flags);
   }
 
   #ownerAndMode(op: OpView, opened: Opened, check: (result: number, action: string) => void): void {

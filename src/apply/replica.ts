@@ -27,6 +27,7 @@ import {
   setInodeFlags,
   setTimes,
   setTimesAt,
+  type Time,
 } from "../platform/replica-files.ts";
 import { Statx } from "../platform/statx.ts";
 import { type ApplyMemory, Counter } from "./apply-memory.ts";
@@ -77,7 +78,9 @@ export class Replica {
     this.memory = memory;
     this.#roots = roots;
     this.#events = events;
-    this.pending = new PendingTimes(memory, (node, sec, nsec) => this.#setTime(node, sec, nsec));
+    this.pending = new PendingTimes(memory, (node, mtime, atime) => {
+      this.#setTimes(node, mtime, atime);
+    });
     const flush = (node: number) => this.pending.flush(node);
     this.#files = new DescriptorCache(FILES_MAX, flush);
     this.#directories = new DescriptorCache(DIRECTORIES_MAX, flush);
@@ -230,10 +233,12 @@ export class Replica {
     if (opened.isPathOnly) close(opened.fd);
   }
 
-  /** What is known of the directory's default ACL is to be looked at again. */
-  aclChanged(node: number): void {
+  /** What new entries of the directory inherit is to be looked at again. */
+  inheritanceChanged(node: number): void {
     const entry = this.#directories.get(node);
-    if (entry !== undefined) entry.inheritsAcl = undefined;
+    if (entry === undefined) return;
+    entry.inheritsAcl = undefined;
+    entry.fileFlags = undefined;
   }
 
   /** Keeps the descriptor of a file that was just made. */
@@ -270,33 +275,32 @@ export class Replica {
     this.close(node, opened);
   }
 
-  #setTime(node: number, sec: number, nsec: number): void {
+  #setTimes(node: number, mtime: Time, atime: Time | undefined): void {
     const { tree } = this;
     // A killed process may have left a time for a node that was never there, or is gone.
     if (!tree.exists(node) || tree.has(node, NodeFlag.absent)) return;
-    const mtime = { sec, nsec };
     const fd = this.#files.get(node)?.fd ?? this.#directories.get(node)?.fd;
     const result =
-      fd === undefined ? this.#setTimeByName(node, mtime) : setTimes(fd, undefined, mtime);
-    if (result === -EPERM) this.#setTimeProtected(node, mtime);
+      fd === undefined ? this.#setTimesByName(node, mtime, atime) : setTimes(fd, atime, mtime);
+    if (result === -EPERM) this.#setTimesProtected(node, mtime, atime);
     else if (result < 0) this.refused(node, "set the time", -result);
   }
 
-  #setTimeByName(node: number, mtime: { sec: number; nsec: number }): number {
+  #setTimesByName(node: number, mtime: Time, atime: Time | undefined): number {
     const { tree } = this;
     const mount = tree.mount(node);
-    if (node === tree.root(mount)) return setTimes(this.root(mount).rootFd, undefined, mtime);
+    if (node === tree.root(mount)) return setTimes(this.root(mount).rootFd, atime, mtime);
     const link = tree.firstLink(node);
     if (link === 0) return 0;
     const dir = this.directory(tree.directoryOf(link));
-    return dir < 0 ? dir : setTimesAt(dir, cString(tree.nameOf(link)), { mtime });
+    return dir < 0 ? dir : setTimesAt(dir, cString(tree.nameOf(link)), { atime, mtime });
   }
 
-  #setTimeProtected(node: number, mtime: { sec: number; nsec: number }): void {
+  #setTimesProtected(node: number, mtime: Time, atime: Time | undefined): void {
     const opened = this.open(node);
     if (typeof opened === "number") return;
     const { fd } = opened;
-    const result = this.withFlagsOff(node, fd, () => setTimes(fd, undefined, mtime));
+    const result = this.withFlagsOff(node, fd, () => setTimes(fd, atime, mtime));
     if (result < 0) this.refused(node, "set the time", -result);
     this.close(node, opened);
   }

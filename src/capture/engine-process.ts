@@ -14,7 +14,7 @@ import { ENODEV } from "../platform/errno.ts";
 import { fstatfs, write } from "../platform/libc.ts";
 import { systemClock } from "../platform/clock.ts";
 import { keepCompiled, reportLine, scriptConfig } from "../platform/processes.ts";
-import { processorCount, startThread, type Thread } from "../platform/threads.ts";
+import { processorCount, startThread } from "../platform/threads.ts";
 import type { EngineConfig, EngineMount, EngineOrder } from "./engine-config.ts";
 import {
   allocateShared,
@@ -111,13 +111,14 @@ class Engine {
     for (let i = 0; i < perMount; i++) {
       mounts.forEach((mount, position) => {
         const arena = position * perMount + i;
-        this.#toStart.push(() => this.#startWorker(mount, arena, i === 0));
+        this.#toStart.push(() => this.#startWorker("./engine-worker.ts", mount, arena, i === 0));
       });
     }
+    // Behind those that must serve at once: a first copy waits for it. Its arena is the last one.
     const [first] = mounts;
-    // The mirror's arena is the last one.
     if (first !== undefined) {
-      this.#toStart.push(() => this.#spawn("./mirror-worker.ts", first, workers, false));
+      const start = () => this.#startWorker("./mirror-worker.ts", first, workers, false);
+      this.#toStart.splice(mounts.length, 0, start);
     }
     this.#startNext();
   }
@@ -126,12 +127,7 @@ class Engine {
     this.#toStart.shift()?.();
   }
 
-  #startWorker(mount: EngineMount, arena: number, isFirst: boolean): void {
-    const worker = this.#spawn("./engine-worker.ts", mount, arena, isFirst);
-    worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
-  }
-
-  #spawn(script: string, mount: EngineMount, arena: number, isFirst: boolean): Thread {
+  #startWorker(script: string, mount: EngineMount, arena: number, isFirst: boolean): void {
     const data: WorkerData = {
       mount,
       shared: this.#sharedOf(mount),
@@ -141,6 +137,7 @@ class Engine {
       recordCopies: this.#config.recordCopies ?? true,
     };
     const worker = startThread({ base: import.meta.url, script, data, heapMebibytesMax: 64 });
+    worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
     // A thread that dies of an error leaves locks behind: the whole engine goes, and the next one
     // starts clean.
     worker.on("error", (error) => {
@@ -149,7 +146,6 @@ class Engine {
       // Not process.exit(): it waits for the other threads, which wait for the kernel.
       process.kill(process.pid, "SIGTERM");
     });
-    return worker;
   }
 
   /**

@@ -1,15 +1,22 @@
 /** Entry of the engine's mirror thread. */
-import { workerData } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { CommandQueue } from "../journal/command-queue.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
-import { Gate, getMappings, waitForGate, type WorkerData } from "./engine-shared.ts";
+import {
+  Gate,
+  getMappings,
+  waitForGate,
+  type WorkerData,
+  type WorkerMessage,
+} from "./engine-shared.ts";
 import { MirrorReader } from "./mirror-reader.ts";
 import { Recorder } from "./recorder.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
 const data = workerData as WorkerData;
+parentPort?.postMessage({ kind: "ready" } satisfies WorkerMessage);
 waitForGate(new Int32Array(data.shared.gate), Gate.open);
 const ring = Ring.at(getMappings(data.shared.mappings).ring);
 const recorder = new Recorder({

@@ -111,6 +111,15 @@ export function readDirectory(fd: number, each: (entry: RawEntry) => void): numb
   }
 }
 
+/** False also for what cannot be read. */
+export function isEmptyDirectory(fd: number): boolean {
+  let isEmpty = true;
+  const result = readDirectory(fd, () => {
+    isEmpty = false;
+  });
+  return result === 0 && isEmpty;
+}
+
 function isDots(name: Uint8Array): boolean {
   if (name[0] !== 0x2e) return false;
   return name.length === 1 || (name.length === 2 && name[1] === 0x2e);
