@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { crc32 } from "node:zlib";
+import {
+  type Frame,
+  FRAME_HEADER_BYTES,
+  FrameError,
+  frameHeader,
+  FrameParser,
+  FrameType,
+  jsonPayload,
+  parseJsonPayload,
+} from "./frame.ts";
+
+const checksum = (bytes: Uint8Array, seed: number): number => crc32(bytes, seed);
+
+function sent(type: FrameType, payload: Uint8Array, a = 0, b = 0): Uint8Array {
+  return Buffer.concat([frameHeader({ type, payload, a, b }, checksum), payload]);
+}
+
+function parsed(chunks: Uint8Array[]): Frame[] {
+  const parser = new FrameParser(checksum);
+  return chunks.flatMap((chunk) => [...parser.push(chunk)]);
+}
+
+test("frames come out whole wherever the stream is cut", () => {
+  const stream = Buffer.concat([
+    sent(FrameType.ops, Buffer.from("some ops"), 7, 2 ** 40),
+    sent(FrameType.heartbeat, new Uint8Array(0)),
+    sent(FrameType.control, jsonPayload({ command: "x" })),
+  ]);
+  for (let cut = 0; cut <= stream.length; cut++) {
+    const frames = parsed([stream.subarray(0, cut), stream.subarray(cut)]);
+    assert.deepEqual(
+      frames.map(({ type }) => type),
+      [FrameType.ops, FrameType.heartbeat, FrameType.control],
+    );
+    assert.equal(frames[0]?.a, 7);
+    assert.equal(frames[0]?.b, 2 ** 40);
+    assert.equal(Buffer.from(frames[0]?.payload ?? []).toString(), "some ops");
+  }
+});
+
+test("a stream that is cut yields no more than what was whole", () => {
+  const stream = sent(FrameType.ops, Buffer.from("0123456789"));
+  for (let cut = 0; cut < stream.length; cut++) {
+    const parser = new FrameParser(checksum);
+    assert.deepEqual([...parser.push(stream.subarray(0, cut))], []);
+    assert.equal(parser.isBetween, cut === 0);
+  }
+});
+
+test("each damaged bit is found", () => {
+  const stream = sent(FrameType.ops, Buffer.from("payload"), 1, 2);
+  for (let bit = 0; bit < stream.length * 8; bit++) {
+    const damaged = Uint8Array.from(stream);
+    damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
+    let frames: Frame[] = [];
+    try {
+      frames = parsed([damaged]);
+    } catch (error) {
+      assert.ok(error instanceof FrameError);
+    }
+    // A longer length is waited for, and its checksum will be wrong.
+    assert.deepEqual(frames, []);
+  }
+});
+
+test("nothing is allocated for a frame over the limit", () => {
+  const header = frameHeader({ type: FrameType.ops, payload: new Uint8Array(0) }, checksum);
+  new DataView(header.buffer).setUint32(0, 0xffff_ffff, true);
+  assert.throws(() => parsed([header]), /over the limit/);
+  new DataView(header.buffer).setUint32(0, 0, true);
+  new DataView(header.buffer).setUint32(12, 0xffff_ffff, true);
+  assert.throws(() => parsed([header]), /over the limit/);
+  assert.equal(header.length, FRAME_HEADER_BYTES);
+});
+
+test("what is no JSON object is an error", () => {
+  assert.deepEqual(parseJsonPayload(jsonPayload({ a: 1 })), { a: 1 });
+  for (const text of ["", "[]", "null", "1", "{", "\xff"]) {
+    assert.throws(() => parseJsonPayload(Buffer.from(text, "latin1")), FrameError);
+  }
+});

@@ -1,0 +1,214 @@
+/**
+ * The frame: what travels between two agents, on every connection. A header of 32 bytes and a
+ * payload; all numbers little-endian:
+ *
+ *      0  u32 length      of the payload as it is sent
+ *      4  u8  type        FrameType
+ *      5  u8  flags       FRAME_ZSTD
+ *      6  u16 magic       0x5353: bytes that are no frame are told from one that is damaged
+ *      8  u32 checksum    CRC-32 of the header with this field zero, then of the payload as sent
+ *     12  u32 rawLength   of the payload before compression
+ *     16  u64 a           ops: LSN of the first op
+ *     24  u64 b           ops: LSN of the last op
+ *
+ * TLS proves that bytes come from the peer; the checksum proves that they are what the peer had in
+ * its memory when it made the frame, and travels with it to the disk.
+ */
+import { readU64, writeU64 } from "../base/bytes.ts";
+
+export const FRAME_HEADER_BYTES = 32;
+/** Payload of one frame: the largest op fits with room to spare. */
+export const FRAME_PAYLOAD_BYTES_MAX: number = 4 << 20;
+/** First messages and control messages, which are JSON. */
+export const JSON_PAYLOAD_BYTES_MAX: number = 1 << 20;
+
+const MAGIC = 0x5353;
+
+export const FrameType = {
+  /** JSON, first on a connection, from who has opened it: what it is for. */
+  hello: 1,
+  /** JSON, the answer to it. */
+  welcome: 2,
+  /** JSON `{ code, message, hint }`: the connection ends. */
+  refuse: 3,
+  /** Whole op records, one behind the other, each at a multiple of 8. */
+  ops: 4,
+  /** How far the target is; see stream-messages.ts. */
+  positions: 5,
+  /** Questions of the target to the source's mirror thread. */
+  asks: 6,
+  /** What the source's ring says besides ops. */
+  source: 7,
+  /** Nothing but a sign of life. */
+  heartbeat: 8,
+  /** JSON: a request or an answer between agents. */
+  control: 9,
+} as const;
+
+export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+
+const TYPES: ReadonlySet<number> = new Set(Object.values(FrameType));
+
+/** The payload is compressed with zstd. */
+export const FRAME_ZSTD = 1;
+
+export interface FrameHeader {
+  readonly type: FrameType;
+  readonly flags: number;
+  readonly length: number;
+  readonly rawLength: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+export interface Frame extends FrameHeader {
+  /** As sent: compressed when the flags say so. */
+  readonly payload: Uint8Array;
+}
+
+/** CRC-32 of the bytes, going on from `seed`. */
+export type Checksum = (bytes: Uint8Array, seed: number) => number;
+
+/** The peer sent what is no frame, or a frame that was damaged: the connection must end. */
+export class FrameError extends Error {
+  override readonly name = "FrameError";
+}
+
+export interface FrameToSend {
+  readonly type: FrameType;
+  readonly payload: Uint8Array;
+  readonly flags?: number;
+  readonly rawLength?: number;
+  readonly a?: number;
+  readonly b?: number;
+}
+
+/** The header of a frame, to be sent before its payload. */
+export function frameHeader(frame: FrameToSend, checksum: Checksum): Uint8Array {
+  const { type, payload, flags = 0, rawLength = payload.length, a = 0, b = 0 } = frame;
+  const bytes = new Uint8Array(FRAME_HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, payload.length, true);
+  bytes[4] = type;
+  bytes[5] = flags;
+  view.setUint16(6, MAGIC, true);
+  view.setUint32(12, rawLength, true);
+  writeU64(view, 16, a);
+  writeU64(view, 24, b);
+  view.setUint32(8, checksum(payload, checksum(bytes, 0)), true);
+  return bytes;
+}
+
+const text = new TextEncoder();
+
+export function jsonPayload(value: unknown): Uint8Array {
+  return text.encode(JSON.stringify(value));
+}
+
+/** @throws {FrameError} when the payload is no JSON object. */
+export function parseJsonPayload(payload: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+  } catch {
+    throw new FrameError("a message is no JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new FrameError("a message is no object");
+  }
+  return value as Record<string, unknown>;
+}
+
+/**
+ * Cuts a byte stream into frames, wherever the chunks are cut. Nothing is allocated for a frame
+ * before its header was found good.
+ */
+export class FrameParser {
+  readonly #checksum: Checksum;
+  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
+  readonly #view = new DataView(this.#header.buffer);
+  #headerFilled = 0;
+  #payload: Uint8Array | undefined;
+  #payloadFilled = 0;
+  /** Until the peer is known, only small frames are taken. */
+  payloadBytesMax: number = JSON_PAYLOAD_BYTES_MAX;
+
+  constructor(checksum: Checksum) {
+    this.#checksum = checksum;
+  }
+
+  /** True between two frames: a connection that ends now was not cut within one. */
+  get isBetween(): boolean {
+    return this.#headerFilled === 0;
+  }
+
+  /**
+   * The frames that `chunk` completes. A generator, so that what one frame decides (a larger limit,
+   * the end) holds for the next. @throws {FrameError}
+   */
+  *push(chunk: Uint8Array): Generator<Frame> {
+    let at = 0;
+    while (at < chunk.length || this.#isComplete) {
+      if (this.#payload === undefined) at = this.#takeHeader(chunk, at);
+      else at = this.#takePayload(chunk, at, this.#payload);
+      if (this.#isComplete) yield this.#finish();
+    }
+  }
+
+  get #isComplete(): boolean {
+    return this.#payload !== undefined && this.#payloadFilled === this.#payload.length;
+  }
+
+  #takeHeader(chunk: Uint8Array, at: number): number {
+    const end = Math.min(chunk.length, at + FRAME_HEADER_BYTES - this.#headerFilled);
+    this.#header.set(chunk.subarray(at, end), this.#headerFilled);
+    this.#headerFilled += end - at;
+    if (this.#headerFilled === FRAME_HEADER_BYTES) {
+      this.#checkHeader();
+      this.#payload = new Uint8Array(this.#view.getUint32(0, true));
+      this.#payloadFilled = 0;
+    }
+    return end;
+  }
+
+  #checkHeader(): void {
+    const view = this.#view;
+    if (view.getUint16(6, true) !== MAGIC) throw new FrameError("this is no frame of ours");
+    const type = this.#header[4] as number;
+    if (!TYPES.has(type)) throw new FrameError(`a frame has the unknown type ${type}`);
+    const flags = this.#header[5] as number;
+    if ((flags & ~FRAME_ZSTD) !== 0) throw new FrameError(`a frame has unknown flags ${flags}`);
+    const largest = Math.max(view.getUint32(0, true), view.getUint32(12, true));
+    if (largest > this.payloadBytesMax) {
+      throw new FrameError(`a frame of ${largest} bytes is over the limit`);
+    }
+  }
+
+  #takePayload(chunk: Uint8Array, at: number, payload: Uint8Array): number {
+    const end = Math.min(chunk.length, at + payload.length - this.#payloadFilled);
+    payload.set(chunk.subarray(at, end), this.#payloadFilled);
+    this.#payloadFilled += end - at;
+    return end;
+  }
+
+  #finish(): Frame {
+    const view = this.#view;
+    const payload = this.#payload as Uint8Array;
+    const expected = view.getUint32(8, true);
+    view.setUint32(8, 0, true);
+    const found = this.#checksum(payload, this.#checksum(this.#header, 0));
+    if (found !== expected) throw new FrameError("a frame was damaged on its way");
+    const frame: Frame = {
+      type: this.#header[4] as FrameType,
+      flags: this.#header[5] as number,
+      length: payload.length,
+      rawLength: view.getUint32(12, true),
+      a: readU64(view, 16),
+      b: readU64(view, 24),
+      payload,
+    };
+    this.#headerFilled = 0;
+    this.#payload = undefined;
+    return frame;
+  }
+}
