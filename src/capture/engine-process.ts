@@ -63,7 +63,7 @@ class Engine {
       const mappings = { ring: ring.memory.mapping, nodes: nodes.mapping };
       setMappings(this.#sharedOf(mount).mappings, mappings);
       if (order.adopted) askToSendAgain(mount.fuseFd);
-      this.#openGates(mount);
+      this.#openGates(mount, order.adopted);
     }
     void this.#relieve();
     reportLine(STDOUT, { event: "serving", pid: process.pid, holes });
@@ -78,13 +78,13 @@ class Engine {
   }
 
   /**
-   * The first worker opens the gate for the others; when nothing was in flight, no request tells it
-   * to.
+   * On a connection of an earlier engine the first worker opens the gate for the others; when
+   * nothing was in flight, no request tells it to. On a new one nothing can be sent again.
    */
-  #openGates(mount: EngineMount): void {
+  #openGates(mount: EngineMount, isAdopted: boolean): void {
     const gate = new Int32Array(this.#sharedOf(mount).gate);
-    raiseGate(gate, Gate.first);
-    void systemClock.sleep(CATCH_UP_MS).then(() => raiseGate(gate, Gate.open));
+    raiseGate(gate, isAdopted ? Gate.first : Gate.open);
+    if (isAdopted) void systemClock.sleep(CATCH_UP_MS).then(() => raiseGate(gate, Gate.open));
   }
 
   /** Workers that are stuck in something that was not known to be slow get help. */

@@ -30,6 +30,7 @@ import {
 } from "../model/op.ts";
 import { DirectoryReader } from "./handlers/directory.ts";
 import { readFlags } from "./handlers/ioctl.ts";
+import { Prefetcher } from "./prefetcher.ts";
 import { readXattrs } from "./read-xattrs.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
@@ -77,11 +78,13 @@ export class MirrorReader {
   readonly #reader = new DirectoryReader();
   readonly #block: NativeMemory = allocateNative(BLOCK_BYTES);
   readonly #empty = allocateNative(8);
+  readonly #prefetcher: Prefetcher;
 
   constructor(context: WorkerContext, ring: Ring, arena: number) {
     this.#context = context;
     this.#ring = ring;
     this.#writer = new RingWriter(ring, arena);
+    this.#prefetcher = new Prefetcher(context.beneath);
   }
 
   /** Serves commands for ever. */
@@ -92,6 +95,7 @@ export class MirrorReader {
         queue.waitForCommand(1000);
         continue;
       }
+      this.#prefetcher.next(queue);
       try {
         this.execute(command);
       } catch (error) {
@@ -421,7 +425,7 @@ export class MirrorReader {
    */
   #read(op: OpView, fd: number, range: { at: number; length: number }): number {
     const into = this.#ring.memory.address + op.base + OP_HEADER_BYTES;
-    const got = preadAt(fd, into, range.length, range.at);
+    const got = this.#pread(fd, into, range);
     if (got < 0) {
       this.#unreadable(op, -got);
       return got;
@@ -432,9 +436,16 @@ export class MirrorReader {
     return got;
   }
 
+  #pread(fd: number, into: number, { at, length }: { at: number; length: number }): number {
+    const startMs = performance.now();
+    const got = preadAt(fd, into, length, at);
+    this.#prefetcher.noteRead(length, performance.now() - startMs);
+    return got;
+  }
+
   /** As {@link MirrorReader.#read}, for the hash of the data. */
   #hash(op: OpView, fd: number, range: { at: number; length: number }): number {
-    const got = preadAt(fd, this.#block.address, range.length, range.at);
+    const got = this.#pread(fd, this.#block.address, range);
     if (got < 0) {
       this.#unreadable(op, -got);
       return got;

@@ -98,7 +98,17 @@ export class CommandQueue {
   peek(): Command | undefined {
     if (this.length === 0) return undefined;
     this.#peekedIndex = Atomics.load(this.#ring.i32, this.#poppedAt);
-    const at = this.#slot(this.#peekedIndex);
+    return this.#read(this.#peekedIndex);
+  }
+
+  /** The command `distance` behind the oldest, undefined when there is none. */
+  peekAhead(distance: number): Command | undefined {
+    if (this.length <= distance) return undefined;
+    return this.#read(Atomics.load(this.#ring.i32, this.#poppedAt) + distance);
+  }
+
+  #read(index: number): Command {
+    const at = this.#slot(index);
     return {
       number: readU64(this.#view, at),
       kind: this.#view.getUint32(at + 8, true) as CommandKind,

@@ -40,6 +40,7 @@ const copyFileRange_ = libc.func(
   "intptr_t copy_file_range(int, int64_t, int, int64_t, size_t, uint32_t)",
 );
 const poll_ = libc.func("int poll(int64_t, uint64_t, int)");
+const fadvise_ = libc.func("int posix_fadvise(int, int64_t, int64_t, int)");
 const madvise_ = libc.func("int madvise(int64_t, size_t, int)");
 const getdents_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "int64_t", "uint64_t"]);
 const mmapAnonymous_ = libc.func("void* mmap(void*, size_t, int, int, int, int64_t)");
@@ -86,6 +87,13 @@ const MADV_POPULATE_WRITE = 23;
  */
 export function populate(address: number, length: number): number {
   return checked(madvise_(address, length, MADV_POPULATE_WRITE));
+}
+
+const POSIX_FADV_WILLNEED = 3;
+
+/** Has the kernel read the range into its cache, without waiting for it. */
+export function adviseWillNeed(fd: number, offset: number, length: number): void {
+  fadvise_(fd, offset, length, POSIX_FADV_WILLNEED);
 }
 
 const MADV_DONTNEED = 4;

@@ -1,0 +1,220 @@
+/**
+ * Decides what the target does with what one source sends: what to take, when to make it durable,
+ * what to acknowledge, when to give a silent source up. Pure; the runner performs the effects.
+ *
+ * Guarantee: ops enter the log in LSN order, each once, whatever is sent again; nothing is
+ * acknowledged as durable before the log said that it is.
+ */
+import { assert, unreachable } from "../base/assert.ts";
+
+export interface ReceiverOptions {
+  /** Positions are sent at least so often, and when they change. */
+  readonly heartbeatMs: number;
+  /** Not more often than this, when only the applied position changes. */
+  readonly appliedMs: number;
+  readonly silenceMs: number;
+  /** After the log could not be written, for example because the disk is full. */
+  readonly retryMs: number;
+}
+
+export const RECEIVER_DEFAULTS: ReceiverOptions = {
+  heartbeatMs: 1000,
+  appliedMs: 5,
+  silenceMs: 10_000,
+  retryMs: 1000,
+};
+
+/** A connection, numbered by the runner: the newest one counts. */
+export type ConnectionNumber = number;
+
+export type ReceiverEvent =
+  | { readonly kind: "tick" }
+  /** The source has opened a connection and wants to send. */
+  | { readonly kind: "opened"; readonly connection: ConnectionNumber }
+  | { readonly kind: "closed"; readonly connection: ConnectionNumber }
+  | {
+      readonly kind: "ops";
+      readonly connection: ConnectionNumber;
+      readonly first: number;
+      readonly last: number;
+    }
+  | { readonly kind: "heard"; readonly connection: ConnectionNumber }
+  /** The log is on the disk up to here. */
+  | { readonly kind: "synced"; readonly durable: number }
+  /** The log could not be written now; nothing was lost. */
+  | { readonly kind: "refused" }
+  | { readonly kind: "applied"; readonly lsn: number };
+
+export type ReceiverEffect =
+  /** Answer who has opened the connection: go on behind `durable`. */
+  | {
+      readonly kind: "welcome";
+      readonly connection: ConnectionNumber;
+      readonly durable: number;
+      readonly applied: number;
+    }
+  /** Put the frame in hand at the end of the log. */
+  | { readonly kind: "append" }
+  /** Make the log durable; the runner answers with `synced` or `refused`. */
+  | { readonly kind: "sync" }
+  | {
+      readonly kind: "positions";
+      readonly connection: ConnectionNumber;
+      readonly received: number;
+      readonly durable: number;
+      readonly applied: number;
+    }
+  | { readonly kind: "close"; readonly connection: ConnectionNumber; readonly reason: string };
+
+const NONE = 0;
+
+export class Receiver {
+  readonly #options: ReceiverOptions;
+  #received: number;
+  #durable: number;
+  #applied: number;
+  #connection: ConnectionNumber = NONE;
+  #isWelcomed = false;
+  #isSyncing = false;
+  #retryAtMs = 0;
+  #heardAtMs = 0;
+  #toldAtMs = 0;
+  #told = { received: 0, durable: 0, applied: 0 };
+  #duplicates = 0;
+
+  /** `durable`: the last LSN of the log as it was found. */
+  constructor(durable: number, applied: number, options: ReceiverOptions = RECEIVER_DEFAULTS) {
+    this.#options = options;
+    this.#received = durable;
+    this.#durable = durable;
+    this.#applied = applied;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+  get durable(): number {
+    return this.#durable;
+  }
+  get applied(): number {
+    return this.#applied;
+  }
+  get isConnected(): boolean {
+    return this.#connection !== NONE && this.#isWelcomed;
+  }
+  /** Ops that were sent again and not taken. */
+  get duplicates(): number {
+    return this.#duplicates;
+  }
+
+  step(event: ReceiverEvent, nowMs: number): ReceiverEffect[] {
+    switch (event.kind) {
+      case "tick":
+        break;
+      case "opened":
+        return this.#opened(event.connection, nowMs);
+      case "closed":
+        if (event.connection === this.#connection) this.#forgetConnection();
+        break;
+      case "ops":
+        return this.#ops(event, nowMs);
+      case "heard":
+        if (event.connection === this.#connection) this.#heardAtMs = nowMs;
+        break;
+      case "synced":
+        this.#isSyncing = false;
+        assert(event.durable <= this.#received, () => `synced ${event.durable} is not received`);
+        this.#durable = Math.max(this.#durable, event.durable);
+        break;
+      case "refused":
+        this.#isSyncing = false;
+        this.#retryAtMs = nowMs + this.#options.retryMs;
+        break;
+      case "applied":
+        this.#applied = Math.max(this.#applied, event.lsn);
+        break;
+      default:
+        unreachable(event);
+    }
+    return this.#decide(nowMs);
+  }
+
+  /** A source has one connection: what an earlier one still has under way is not looked at. */
+  #opened(connection: ConnectionNumber, nowMs: number): ReceiverEffect[] {
+    const effects: ReceiverEffect[] = [];
+    if (this.#connection !== NONE) {
+      const reason = "the source has opened another connection";
+      effects.push({ kind: "close", connection: this.#connection, reason });
+    }
+    this.#connection = connection;
+    this.#isWelcomed = false;
+    this.#heardAtMs = nowMs;
+    return [...effects, ...this.#decide(nowMs)];
+  }
+
+  #forgetConnection(): void {
+    this.#connection = NONE;
+    this.#isWelcomed = false;
+  }
+
+  #ops(
+    event: { connection: ConnectionNumber; first: number; last: number },
+    nowMs: number,
+  ): ReceiverEffect[] {
+    const { connection, first, last } = event;
+    if (connection !== this.#connection || !this.#isWelcomed) return [];
+    this.#heardAtMs = nowMs;
+    if (last <= this.#received) {
+      this.#duplicates += last - first + 1;
+      return this.#decide(nowMs);
+    }
+    if (first !== this.#received + 1) {
+      const reason = `ops ${first} to ${last} came behind ${this.#received}`;
+      this.#forgetConnection();
+      return [{ kind: "close", connection, reason }];
+    }
+    this.#received = last;
+    return [{ kind: "append" }, ...this.#decide(nowMs)];
+  }
+
+  #decide(nowMs: number): ReceiverEffect[] {
+    const effects: ReceiverEffect[] = [];
+    if (this.#received > this.#durable && !this.#isSyncing && nowMs >= this.#retryAtMs) {
+      this.#isSyncing = true;
+      effects.push({ kind: "sync" });
+    }
+    const connection = this.#connection;
+    if (connection === NONE) return effects;
+    const { silenceMs } = this.#options;
+    if (nowMs - this.#heardAtMs > silenceMs) {
+      this.#forgetConnection();
+      const reason = `nothing heard for ${silenceMs / 1000} s`;
+      effects.push({ kind: "close", connection, reason });
+    } else if (!this.#isWelcomed) effects.push(...this.#welcome(connection, nowMs));
+    else if (this.#isNews(nowMs)) {
+      effects.push({ kind: "positions", connection, ...this.#tell(nowMs) });
+    }
+    return effects;
+  }
+
+  /** What an earlier connection brought is made durable first: the source goes on behind it. */
+  #welcome(connection: ConnectionNumber, nowMs: number): ReceiverEffect[] {
+    if (this.#durable < this.#received) return [];
+    this.#isWelcomed = true;
+    const { durable, applied } = this.#tell(nowMs);
+    return [{ kind: "welcome", connection, durable, applied }];
+  }
+
+  #isNews(nowMs: number): boolean {
+    const sinceMs = nowMs - this.#toldAtMs;
+    if (this.#durable !== this.#told.durable) return true;
+    if (this.#applied !== this.#told.applied && sinceMs >= this.#options.appliedMs) return true;
+    return sinceMs >= this.#options.heartbeatMs;
+  }
+
+  #tell(nowMs: number): { received: number; durable: number; applied: number } {
+    this.#toldAtMs = nowMs;
+    this.#told = { received: this.#received, durable: this.#durable, applied: this.#applied };
+    return this.#told;
+  }
+}
