@@ -10,6 +10,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["platform"],
   ["model"],
   ["protocol"],
+  ["trust"],
   ["fuse"],
   ["journal"],
   ["capture", "replication", "mirror", "apply", "failover"],
