@@ -47,7 +47,8 @@ export class Ring {
     this.#doorbell = memory.bytes.subarray(HeaderAt.doorbell, HeaderAt.doorbell + 4);
   }
 
-  static create(path: string, options: RingOptions): Ring {
+  /** `firstLsn`: of the first op that will stand in it; above 1 when an earlier ring was lost. */
+  static create(path: string, options: RingOptions, firstLsn = 1): Ring {
     const layout = ringLayout(options);
     const memory = SharedMemory.create(path, layout.totalBytes);
     const header = new DataView(memory.buffer);
@@ -55,6 +56,8 @@ export class Ring {
     header.setUint32(HeaderAt.arenas, options.arenas, true);
     header.setUint32(HeaderAt.indexSlots, options.indexSlots, true);
     header.setUint32(HeaderAt.arenaBytes, options.arenaBytes, true);
+    header.setInt32(HeaderAt.head, (firstLsn - 1) | 0, true);
+    header.setFloat64(HeaderAt.applied, firstLsn - 1, true);
     header.setUint32(HeaderAt.magic, RING_MAGIC, true);
     return new Ring(memory, layout);
   }
