@@ -1,0 +1,216 @@
+/**
+ * What source and target say to each other on a stream besides ops. JSON, checked here: what comes
+ * from a peer is not trusted to have the right shape.
+ */
+import { readU64, writeU64 } from "../base/bytes.ts";
+import { FrameError } from "./frame.ts";
+
+/** One protected path of a job, as the target must know it. */
+export interface StreamMount {
+  readonly index: number;
+  /** Absolute, on the source; for people, and for the default of a promotion. */
+  readonly path: string;
+  /** Inode number of the folder itself, beneath the mount. */
+  readonly rootIno: number;
+}
+
+/** Parameters of the hello by which a source opens a stream. */
+export interface StreamHello {
+  /** Unique in the fleet, and the same for ever. */
+  readonly job: string;
+  readonly name: string;
+  /** Which life of the source's ring the LSNs belong to, 32 hex digits. */
+  readonly stream: string;
+  /** The first LSN that the source can send, and the last one at the moment. */
+  readonly firstLsn: number;
+  readonly lastLsn: number;
+  /** Of the job; it grows with each promotion. */
+  readonly epoch: number;
+  readonly mounts: readonly StreamMount[];
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  readonly orphans: "keep" | "aside" | "delete";
+}
+
+/** Parameters of the welcome. */
+export interface StreamWelcome {
+  /** Ops up to here are on the target's disk. */
+  readonly durable: number;
+  readonly applied: number;
+}
+
+/** What the source's ring says besides ops; sent when it changes. */
+export interface SourceState {
+  readonly recording: number;
+  readonly gaps: number;
+  readonly engineGeneration: number;
+}
+
+/** A question to the source's mirror thread: number, kind, mount, node, offset, length. */
+export type AskTuple = readonly [number, number, number, number, number, number];
+
+export interface TargetState {
+  /** The applier has begun a pass for this many gaps: ops are to be recorded again. */
+  readonly record?: number;
+  /** All questions so far are void. */
+  readonly recall?: true;
+  readonly asks?: readonly AskTuple[];
+  readonly copy?: TargetCopy;
+}
+
+/** How the copy is; sent when it changes. */
+export interface TargetCopy {
+  /** What must happen before the copy is complete. */
+  readonly due: "none" | "mirror" | "resync";
+  readonly work: "mirror" | "resync" | "verify" | null;
+  readonly percent: number;
+  readonly etaSeconds: number | null;
+  readonly filesDone: number;
+  readonly filesTotal: number;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly pendingResyncs: number;
+  readonly isPaused: boolean;
+  readonly isReplicaFull: boolean;
+  readonly problem: string | null;
+}
+
+export interface Positions {
+  readonly received: number;
+  readonly durable: number;
+  readonly applied: number;
+}
+
+export function positionsPayload({ received, durable, applied }: Positions): Uint8Array {
+  const bytes = new Uint8Array(24);
+  const view = new DataView(bytes.buffer);
+  writeU64(view, 0, received);
+  writeU64(view, 8, durable);
+  writeU64(view, 16, applied);
+  return bytes;
+}
+
+/** @throws {FrameError} */
+export function parsePositions(payload: Uint8Array): Positions {
+  if (payload.length !== 24) throw new FrameError("positions of a wrong length");
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const received = readU64(view, 0);
+  const durable = readU64(view, 8);
+  const applied = readU64(view, 16);
+  if (durable > received) throw new FrameError("more is durable than was received");
+  return { received, durable, applied };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** @throws {FrameError} */
+export function parseStreamHello(fields: Fields): StreamHello {
+  const { job, name, stream, orphans } = fields;
+  const isStream = typeof stream === "string" && /^[0-9a-f]{32}$/.test(stream);
+  if (!isJobId(job) || typeof name !== "string" || !isStream) bad("hello");
+  if (orphans !== "keep" && orphans !== "aside" && orphans !== "delete") bad("hello");
+  return {
+    job,
+    name,
+    stream,
+    firstLsn: count(fields, "firstLsn"),
+    lastLsn: count(fields, "lastLsn"),
+    epoch: count(fields, "epoch"),
+    mounts: list(fields, "mounts").map(parseMount),
+    include: texts(fields, "include"),
+    exclude: texts(fields, "exclude"),
+    orphans,
+  };
+}
+
+/** It becomes part of paths on the target. */
+export function isJobId(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{8,64}$/.test(value);
+}
+
+function parseMount(value: unknown): StreamMount {
+  const fields = value as Fields;
+  if (typeof value !== "object" || value === null) bad("mount");
+  const { path } = fields;
+  if (typeof path !== "string" || !path.startsWith("/")) bad("mount");
+  const index = count(fields, "index");
+  if (index > 0xffff) bad("mount");
+  return { index, path, rootIno: count(fields, "rootIno") };
+}
+
+/** @throws {FrameError} */
+export function parseStreamWelcome(fields: Fields): StreamWelcome {
+  return { durable: count(fields, "durable"), applied: count(fields, "applied") };
+}
+
+/** @throws {FrameError} */
+export function parseSourceState(fields: Fields): SourceState {
+  return {
+    recording: count(fields, "recording"),
+    gaps: count(fields, "gaps"),
+    engineGeneration: count(fields, "engineGeneration"),
+  };
+}
+
+/** @throws {FrameError} */
+export function parseTargetState(fields: Fields): TargetState {
+  const { record, recall, asks, copy } = fields;
+  return {
+    ...(record === undefined ? {} : { record: count(fields, "record") }),
+    ...(recall === true ? { recall } : {}),
+    ...(asks === undefined ? {} : { asks: list(fields, "asks").map(parseAsk) }),
+    ...(copy === undefined ? {} : { copy: parseCopy(copy) }),
+  };
+}
+
+function parseAsk(value: unknown): AskTuple {
+  if (!Array.isArray(value) || value.length !== 6) bad("ask");
+  if (!value.every((number) => Number.isSafeInteger(number) && number >= 0)) bad("ask");
+  return value as unknown as AskTuple;
+}
+
+const DUE: ReadonlySet<unknown> = new Set(["none", "mirror", "resync"]);
+const WORK: ReadonlySet<unknown> = new Set([null, "mirror", "resync", "verify"]);
+
+function parseCopy(value: unknown): TargetCopy {
+  if (typeof value !== "object" || value === null) bad("copy");
+  const fields = value as Fields;
+  const { due, work, etaSeconds, isPaused, isReplicaFull, problem } = fields;
+  if (!DUE.has(due) || !WORK.has(work)) bad("copy");
+  return {
+    due: due as TargetCopy["due"],
+    work: work as TargetCopy["work"],
+    percent: typeof fields["percent"] === "number" ? fields["percent"] : 0,
+    etaSeconds: typeof etaSeconds === "number" ? etaSeconds : null,
+    filesDone: count(fields, "filesDone"),
+    filesTotal: count(fields, "filesTotal"),
+    bytesDone: count(fields, "bytesDone"),
+    bytesTotal: count(fields, "bytesTotal"),
+    pendingResyncs: count(fields, "pendingResyncs"),
+    isPaused: isPaused === true,
+    isReplicaFull: isReplicaFull === true,
+    problem: typeof problem === "string" ? problem.slice(0, 1000) : null,
+  };
+}
+
+function bad(what: string): never {
+  throw new FrameError(`a malformed ${what} was received`);
+}
+
+function count(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) bad(name);
+  return value;
+}
+
+function list(fields: Fields, name: string): readonly unknown[] {
+  const value = fields[name];
+  if (!Array.isArray(value) || value.length > 4096) bad(name);
+  return value;
+}
+
+function texts(fields: Fields, name: string): readonly string[] {
+  const values = list(fields, name);
+  if (!values.every((value) => typeof value === "string")) bad(name);
+  return values as readonly string[];
+}

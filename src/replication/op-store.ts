@@ -1,0 +1,141 @@
+/**
+ * The ops that the source still has: in the ring, and behind it in a log on disk for as long as a
+ * target is behind. Senders read from any place of both; the ring is given back to its writers as
+ * soon as every target has an op on its disk, or the log has it.
+ */
+import { randomBytes } from "node:crypto";
+
+import { assert } from "../base/assert.ts";
+import { type OpBatch, RingFramer } from "../journal/ring-framer.ts";
+import { type Ring, RingReader } from "../journal/ring.ts";
+import type { LogReader } from "../journal/log-reader.ts";
+import type { SegmentLog } from "../journal/segment-log.ts";
+import { batchFrom } from "../model/op-records.ts";
+
+/** Above this share of the ring ops are moved to the log, down to the other. */
+const SPILL_ABOVE = 0.5;
+const SPILL_DOWN_TO = 0.25;
+const SPILL_BYTES = 1 << 20;
+
+export class OpStore {
+  readonly #ring: Ring;
+  readonly #framer: RingFramer;
+  readonly #releaser: RingReader;
+  readonly #spill: SegmentLog;
+  #spillProblem: string | undefined;
+
+  /** `spill`: the job's log; what another life of the ring left in it is of no use. */
+  constructor(ring: Ring, spill: SegmentLog) {
+    this.#ring = ring;
+    this.#framer = new RingFramer(ring);
+    this.#releaser = new RingReader(ring);
+    this.#spill = spill;
+  }
+
+  /** The first LSN that can be read. */
+  get firstLsn(): number {
+    const { applied } = this.#ring;
+    return this.#hasSpilled ? this.#spill.firstLsn : applied + 1;
+  }
+
+  /** What the log has ends where the ring begins; otherwise it is of an earlier time. */
+  get #hasSpilled(): boolean {
+    return this.#spill.stream !== undefined && this.#spill.lastLsn === this.#ring.applied;
+  }
+
+  /** The last LSN that can be read. */
+  look(): number {
+    return this.#framer.look();
+  }
+
+  get spilledBytes(): number {
+    return this.#hasSpilled ? this.#spill.bytes : 0;
+  }
+
+  /** Why ops cannot be moved to the disk; undefined while they can. */
+  get spillProblem(): string | undefined {
+    return this.#spillProblem;
+  }
+
+  /** A cursor for one sender. */
+  reader(): OpReader {
+    return new OpReader(this.#ring, this.#framer, this.#spill, () => this.firstLsn);
+  }
+
+  /** No sender will ask for ops up to `lsn` again. */
+  async release(lsn: number): Promise<void> {
+    const end = Math.min(lsn, this.#framer.look());
+    while (this.#releaser.lsnNext <= end) this.#releaser.release();
+    if (this.#hasSpilled) await this.#spill.trimBelow(lsn + 1);
+  }
+
+  get isCrowded(): boolean {
+    return this.#fill > SPILL_ABOVE;
+  }
+
+  get #fill(): number {
+    let fill = 0;
+    for (let arena = 0; arena < this.#ring.layout.arenas; arena++) {
+      fill = Math.max(fill, this.#ring.fill(arena));
+    }
+    return fill;
+  }
+
+  /**
+   * Moves the oldest ops to the log until the ring has room. When the log cannot take them they
+   * stay; the engine declares a gap when the ring is full, and a resync follows.
+   */
+  async spill(): Promise<void> {
+    try {
+      while (this.#fill > SPILL_DOWN_TO) {
+        const batch = this.#framer.cut(this.#releaser.lsnNext, SPILL_BYTES);
+        if (batch === undefined) return;
+        if (!this.#hasSpilled) await this.#startLog(batch.firstLsn);
+        this.#spill.append(batch);
+        await this.#spill.flush();
+        while (this.#releaser.lsnNext <= batch.lastLsn) this.#releaser.release();
+      }
+      this.#spillProblem = undefined;
+    } catch (error) {
+      this.#spillProblem = (error as Error).message;
+    }
+  }
+
+  async #startLog(firstLsn: number): Promise<void> {
+    assert(firstLsn === this.#ring.applied + 1, "the log begins where the ring begins");
+    await this.#spill.startStream(randomBytes(16), firstLsn);
+    await this.#spill.trimBelow(firstLsn);
+  }
+}
+
+export class OpReader {
+  readonly #ring: Ring;
+  readonly #framer: RingFramer;
+  readonly #spill: SegmentLog;
+  readonly #first: () => number;
+  #log: LogReader | undefined;
+
+  constructor(ring: Ring, framer: RingFramer, spill: SegmentLog, first: () => number) {
+    this.#ring = ring;
+    this.#framer = framer;
+    this.#spill = spill;
+    this.#first = first;
+  }
+
+  /** Ops from `from` on; undefined when there is none yet. They are there from firstLsn on. */
+  async read(from: number, bytesMax: number): Promise<OpBatch | undefined> {
+    if (from > this.#ring.applied) return this.#framer.cut(from, bytesMax);
+    assert(from >= this.#first(), () => `op ${from} is not kept any more`);
+    if (this.#log?.nextLsn !== from) {
+      await this.#log?.close();
+      this.#log = this.#spill.reader(from);
+    }
+    const entry = await this.#log.next();
+    return entry === undefined ? undefined : batchFrom(entry, from);
+  }
+
+  async close(): Promise<void> {
+    await this.#log?.close();
+    this.#log = undefined;
+  }
+}

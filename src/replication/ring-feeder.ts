@@ -1,0 +1,87 @@
+/**
+ * Brings ops from the target's log to its ring, where the applier reads them: in order, each once,
+ * only what is durable, and no faster than the ring takes them.
+ */
+import { assert } from "../base/assert.ts";
+import type { LogReader } from "../journal/log-reader.ts";
+import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
+import type { SegmentLog } from "../journal/segment-log.ts";
+import { batchFrom, forEachRecord } from "../model/op-records.ts";
+import type { Clock } from "../platform/clock.ts";
+
+/** The target's ring has one writer. */
+const ARENA = 0;
+const ROOM_POLL_MS = 2;
+const IDLE_POLL_MS = 500;
+
+export class RingFeeder {
+  readonly #ring: Ring;
+  readonly #writer: RingWriter;
+  readonly #reader: LogReader;
+  readonly #clock: Clock;
+  #wake = new AbortController();
+  #fed = 0;
+
+  /** Goes on where an earlier feeder of this ring ended. */
+  constructor(log: SegmentLog, ring: Ring, clock: Clock) {
+    this.#ring = ring;
+    this.#writer = new RingWriter(ring, ARENA);
+    this.#reader = log.reader(ring.head + 1, "durable");
+    this.#reader.onAppended = () => this.#wake.abort();
+    this.#clock = clock;
+  }
+
+  /** Ops brought by this feeder. */
+  get fed(): number {
+    return this.#fed;
+  }
+
+  /** Until `signal` is aborted. @throws what the log cannot read */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#wake.abort();
+    signal.addEventListener("abort", stop);
+    try {
+      while (!signal.aborted) await this.#round(signal);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      await this.#reader.close();
+    }
+  }
+
+  async #round(signal: AbortSignal): Promise<void> {
+    this.#wake = new AbortController();
+    const entry = await this.#reader.next();
+    if (entry === undefined) {
+      if (!signal.aborted) await this.#clock.sleep(IDLE_POLL_MS, this.#wake.signal);
+      return;
+    }
+    const next = this.#ring.head + 1;
+    if (entry.lastLsn < next) return;
+    const { payload } = batchFrom(entry, next);
+    const places: { from: number; size: number }[] = [];
+    forEachRecord(payload, (op, from) => places.push({ from, size: op.size }));
+    for (const { from, size } of places) {
+      if (!(await this.#waitForRoom(size, signal))) return;
+      this.#publish(payload.subarray(from, from + size));
+    }
+  }
+
+  /** False: it was stopped. */
+  async #waitForRoom(size: number, signal: AbortSignal): Promise<boolean> {
+    while (!this.#ring.hasIndexRoom() || this.#writer.reserve(size) === NO_ROOM) {
+      if (signal.aborted) return false;
+      await this.#clock.sleep(ROOM_POLL_MS);
+    }
+    return !signal.aborted;
+  }
+
+  #publish(record: Uint8Array): void {
+    const { bytes } = this.#ring.memory;
+    bytes.set(record, this.#writer.at);
+    const lsn = this.#writer.op.at(this.#writer.at).lsn;
+    const next = this.#ring.head + 1;
+    assert(lsn === next, () => `op ${lsn} would be applied as ${next}`);
+    this.#writer.publish(record.length);
+    this.#fed += 1;
+  }
+}

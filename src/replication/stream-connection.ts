@@ -1,0 +1,126 @@
+/** A connection between source and target of a stream, and how frames go over it. */
+import type { Duplex } from "node:stream";
+import { crc32, zstdCompressSync, zstdDecompressSync, constants } from "node:zlib";
+
+import {
+  type Frame,
+  FRAME_ZSTD,
+  FrameError,
+  type FrameParser,
+  type FrameToSend,
+  FrameType,
+  frameHeader,
+  jsonPayload,
+} from "../protocol/frame.ts";
+
+/** What a stream needs of a connection between two agents. */
+export interface StreamConnection {
+  readonly socket: Duplex;
+  readonly parser: FrameParser;
+  /** Frames that came together with the first message: to be taken first. */
+  readonly early: readonly Frame[];
+}
+
+const ZSTD_LEVEL = 1;
+/** Smaller payloads are not worth it. */
+const ZSTD_BYTES_MIN = 512;
+
+/** One end of a stream: cuts what comes in into frames, and sends frames. */
+export class FrameChannel {
+  readonly #socket: Duplex;
+  #bytesSent = 0;
+  #isClosed = false;
+
+  /** `onFrame` may throw: the connection is then closed, with the error as the reason. */
+  constructor(
+    { socket, parser, early }: StreamConnection,
+    handlers: {
+      readonly onFrame: (frame: Frame) => void;
+      readonly onDrain: () => void;
+      /** Once, whatever ended the connection. */
+      readonly onClose: (reason: string) => void;
+    },
+  ) {
+    this.#socket = socket;
+    const end = (reason: string): void => {
+      if (this.#isClosed) return;
+      this.#isClosed = true;
+      socket.destroy();
+      handlers.onClose(reason);
+    };
+    const take = (frames: Iterable<Frame>): void => {
+      try {
+        for (const frame of frames) {
+          if (this.#isClosed) return;
+          handlers.onFrame(frame);
+        }
+      } catch (error) {
+        end((error as Error).message);
+      }
+    };
+    this.close = end;
+    socket.on("error", (error: Error) => end(error.message));
+    socket.on("close", () => end("the connection was closed"));
+    socket.on("end", () => end("the peer has ended the connection"));
+    socket.on("drain", handlers.onDrain);
+    // After the constructor: a handler may want the channel.
+    queueMicrotask(() => {
+      take(early);
+      if (!this.#isClosed) socket.on("data", (chunk: Uint8Array) => take(parser.push(chunk)));
+    });
+  }
+
+  readonly close: (reason: string) => void;
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+  get bytesSent(): number {
+    return this.#bytesSent;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** False when the socket's buffer is full: wait for `onDrain`. */
+  send(frame: FrameToSend): boolean {
+    if (this.#isClosed) return true;
+    const header = frameHeader(frame, (bytes, seed) => crc32(bytes, seed));
+    this.#bytesSent += header.length + frame.payload.length;
+    this.#socket.cork();
+    this.#socket.write(header);
+    const hasRoom = this.#socket.write(frame.payload);
+    this.#socket.uncork();
+    return hasRoom;
+  }
+
+  sendJson(type: FrameType, value: unknown): boolean {
+    return this.send({ type, payload: jsonPayload(value) });
+  }
+
+  sendOps(firstLsn: number, lastLsn: number, payload: Uint8Array, compress: boolean): boolean {
+    const ops = { type: FrameType.ops, a: firstLsn, b: lastLsn };
+    if (!compress || payload.length < ZSTD_BYTES_MIN) return this.send({ ...ops, payload });
+    const params = { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
+    const small = zstdCompressSync(payload, { params });
+    if (small.length > payload.length * 0.95) return this.send({ ...ops, payload });
+    return this.send({ ...ops, payload: small, flags: FRAME_ZSTD, rawLength: payload.length });
+  }
+}
+
+/** What a frame carries. @throws {FrameError} when it does not come out as long as it should. */
+export function framePayload({ flags, payload, rawLength }: Frame): Uint8Array {
+  if ((flags & FRAME_ZSTD) === 0) return payload;
+  let raw: Uint8Array;
+  try {
+    raw = zstdDecompressSync(payload, { maxOutputLength: rawLength });
+  } catch (error) {
+    throw new FrameError(`a frame cannot be decompressed: ${(error as Error).message}`);
+  }
+  if (raw.length !== rawLength) throw new FrameError("a frame has another length than it says");
+  return raw;
+}

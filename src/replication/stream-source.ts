@@ -1,0 +1,217 @@
+/**
+ * Runs the sender of one job to one target: performs its effects over a connection, and tells it
+ * what happens. Also carries what is not ops: the state of the source's ring one way, the target's
+ * questions and how its copy is the other way.
+ */
+import type { Clock } from "../platform/clock.ts";
+import { type Frame, FrameType, FrameError, parseJsonPayload } from "../protocol/frame.ts";
+import {
+  parsePositions,
+  parseTargetState,
+  type SourceState,
+  type StreamWelcome,
+  type TargetState,
+} from "../protocol/stream-messages.ts";
+import type { OpReader, OpStore } from "./op-store.ts";
+import { Sender, SENDER_DEFAULTS, type SenderEffect, type SenderEvent } from "./sender.ts";
+import { FrameChannel, type StreamConnection } from "./stream-connection.ts";
+
+/** Off, always, or only while the network and not the processor holds up the stream. */
+export type Compression = "off" | "on" | "adaptive";
+
+export interface StreamSourceOptions {
+  readonly clock: Clock;
+  readonly store: OpStore;
+  /** Opens a connection and says hello. @throws {StandinError} */
+  readonly connect: (
+    signal: AbortSignal,
+  ) => Promise<{ readonly connection: StreamConnection; readonly welcome: StreamWelcome }>;
+  readonly ringState: () => SourceState;
+  readonly onTarget: (state: TargetState) => void;
+  readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
+  readonly compression: Compression;
+  /** Bytes that may be sent until now by the bandwidth limit; `Infinity` without one. */
+  readonly allowance: () => number;
+}
+
+/** After the socket was full, frames are compressed for so long. */
+const CROWDED_MS = 1000;
+
+export class StreamSource {
+  readonly #options: StreamSourceOptions;
+  readonly #reader: OpReader;
+  #sender: Sender;
+  #channel: FrameChannel | undefined;
+  #crowdedAtMs = Number.NEGATIVE_INFINITY;
+  #stateSent = "";
+  #opsSent = 0;
+  #bytesSent = 0;
+  #lastError: string | undefined;
+  readonly #stopping = new AbortController();
+
+  constructor(options: StreamSourceOptions) {
+    this.#options = options;
+    this.#reader = options.store.reader();
+    this.#sender = new Sender(0, SENDER_DEFAULTS);
+  }
+
+  get isConnected(): boolean {
+    return this.#channel !== undefined && !this.#channel.isClosed;
+  }
+  /** Ops up to here are on the target's disk; 0 before the first connection. */
+  get durable(): number {
+    return this.#sender.durable;
+  }
+  get applied(): number {
+    return this.#sender.applied;
+  }
+  get opsSent(): number {
+    return this.#opsSent;
+  }
+  get bytesSent(): number {
+    return this.#bytesSent + (this.#channel?.bytesSent ?? 0);
+  }
+  /** Why there is no connection, in words. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** Called often: after new ops, and as time passes. */
+  pump(availableLsn: number): void {
+    if (this.#stopping.signal.aborted) return;
+    const allowance = this.#options.allowance();
+    this.#step({ kind: "allowance", bytes: allowance });
+    this.#step({ kind: "available", lsn: availableLsn });
+    this.#sendState();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#channel?.close("the job was stopped");
+    await this.#reader.close();
+  }
+
+  #step(event: SenderEvent): void {
+    const effects = this.#sender.step(event, this.#options.clock.monotonicMs());
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: SenderEffect): void {
+    switch (effect.kind) {
+      case "connect":
+        void this.#connect();
+        break;
+      case "send":
+        void this.#send(effect.from, effect.bytesMax);
+        break;
+      case "heartbeat":
+        this.#channel?.send({ type: FrameType.heartbeat, payload: new Uint8Array(0) });
+        break;
+      case "close":
+        this.#channel?.close(effect.reason);
+        break;
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      const { connection, welcome } = await this.#options.connect(signal);
+      if (signal.aborted) {
+        connection.socket.destroy();
+        return;
+      }
+      this.#open(connection, welcome);
+    } catch (error) {
+      this.#lastError = (error as Error).message;
+      this.#options.onChange({ connected: false, why: this.#lastError });
+      this.#step({ kind: "disconnected" });
+    }
+  }
+
+  #open(connection: StreamConnection, { durable, applied }: StreamWelcome): void {
+    // The target may have begun anew: then everything it said before is void.
+    if (durable < this.#sender.durable) this.#sender = new Sender(durable, SENDER_DEFAULTS);
+    const channel = new FrameChannel(connection, {
+      onFrame: (frame) => this.#onFrame(channel, frame),
+      onDrain: () => {
+        if (channel === this.#channel) this.#step({ kind: "writable", isWritable: true });
+      },
+      onClose: (reason) => this.#closed(channel, reason),
+    });
+    this.#channel = channel;
+    this.#stateSent = "";
+    this.#lastError = undefined;
+    this.#options.onChange({ connected: true, why: "" });
+    this.#step({ kind: "connected", durable });
+    this.#step({ kind: "positions", durable, applied });
+    this.#sendState();
+  }
+
+  #closed(channel: FrameChannel, reason: string): void {
+    if (channel !== this.#channel) return;
+    this.#channel = undefined;
+    this.#bytesSent += channel.bytesSent;
+    this.#lastError = reason;
+    this.#options.onChange({ connected: false, why: reason });
+    this.#step({ kind: "disconnected" });
+  }
+
+  async #send(from: number, bytesMax: number): Promise<void> {
+    const channel = this.#channel;
+    try {
+      const batch = await this.#reader.read(from, bytesMax);
+      if (channel === undefined || channel !== this.#channel) return;
+      if (batch === undefined) {
+        this.#step({ kind: "sent", last: from - 1, bytes: 0 });
+        return;
+      }
+      const { firstLsn, lastLsn, payload } = batch;
+      const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
+      if (!hasRoom) {
+        this.#crowdedAtMs = this.#options.clock.monotonicMs();
+        this.#step({ kind: "writable", isWritable: false });
+      }
+      this.#opsSent += lastLsn - firstLsn + 1;
+      this.#step({ kind: "sent", last: lastLsn, bytes: payload.length });
+    } catch (error) {
+      channel?.close(`ops cannot be read: ${(error as Error).message}`);
+    }
+  }
+
+  #compresses(): boolean {
+    const { compression, clock } = this.#options;
+    if (compression !== "adaptive") return compression === "on";
+    return clock.monotonicMs() - this.#crowdedAtMs < CROWDED_MS;
+  }
+
+  /** Only when it changed, and behind the ops that were there before it. */
+  #sendState(): void {
+    if (this.#channel === undefined) return;
+    const state = this.#options.ringState();
+    const text = JSON.stringify(state);
+    if (text === this.#stateSent) return;
+    this.#stateSent = text;
+    this.#channel.sendJson(FrameType.source, state);
+  }
+
+  #onFrame(channel: FrameChannel, frame: Frame): void {
+    if (channel !== this.#channel) return;
+    switch (frame.type) {
+      case FrameType.positions: {
+        const { durable, applied } = parsePositions(frame.payload);
+        this.#step({ kind: "positions", durable, applied });
+        break;
+      }
+      case FrameType.asks:
+        this.#step({ kind: "heard" });
+        this.#options.onTarget(parseTargetState(parseJsonPayload(frame.payload)));
+        break;
+      case FrameType.heartbeat:
+        this.#step({ kind: "heard" });
+        break;
+      default:
+        throw new FrameError(`a target does not send frames of type ${frame.type}`);
+    }
+  }
+}

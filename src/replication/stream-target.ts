@@ -1,0 +1,269 @@
+/**
+ * Runs the receiver of one job: takes ops from the source's connection to the log, has them made
+ * durable, acknowledges, and gives them to the applier through a ring of the target's own. Also
+ * carries the applier's questions to the source, and the state of the source's ring to the applier.
+ */
+import { CommandQueue } from "../journal/command-queue.ts";
+import { RecordingState, type Ring } from "../journal/ring.ts";
+import { HeaderAt } from "../journal/ring-layout.ts";
+import type { SegmentLog } from "../journal/segment-log.ts";
+import { validateRecords } from "../model/op-records.ts";
+import type { Clock } from "../platform/clock.ts";
+import { type Frame, FrameError, FrameType, parseJsonPayload } from "../protocol/frame.ts";
+import {
+  type AskTuple,
+  parseSourceState,
+  positionsPayload,
+  type SourceState,
+  type StreamWelcome,
+  type TargetCopy,
+  type TargetState,
+} from "../protocol/stream-messages.ts";
+import { Receiver, type ReceiverEffect, type ReceiverEvent } from "./receiver.ts";
+import { RingFeeder } from "./ring-feeder.ts";
+import { FrameChannel, framePayload, type StreamConnection } from "./stream-connection.ts";
+
+/** Received and not yet written: then the source has to wait. */
+const QUEUED_BYTES_MAX = 32 << 20;
+const ASKS_MAX = 512;
+const RECORD_AGAIN_MS = 200;
+
+export interface StreamTargetOptions {
+  readonly clock: Clock;
+  readonly log: SegmentLog;
+  readonly ring: Ring;
+  /** How the copy is, for the source. */
+  readonly copy: () => TargetCopy;
+  readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
+}
+
+interface Batch {
+  readonly firstLsn: number;
+  readonly lastLsn: number;
+  readonly payload: Uint8Array;
+}
+
+export class StreamTarget {
+  readonly #options: StreamTargetOptions;
+  readonly #receiver: Receiver;
+  readonly #feeder: RingFeeder;
+  readonly #queue: CommandQueue;
+  readonly #channels = new Map<number, FrameChannel>();
+  readonly #welcomes = new Map<number, (welcome: StreamWelcome | undefined) => void>();
+  readonly #stopping = new AbortController();
+  #connections = 0;
+  #current = 0;
+  #batch: Batch | undefined;
+  #source: SourceState | undefined;
+  #recordAtMs = Number.NEGATIVE_INFINITY;
+  #copySent = "";
+  #problem: string | undefined;
+  #feeding: Promise<void> = Promise.resolve();
+
+  constructor(options: StreamTargetOptions) {
+    const { log, ring, clock } = options;
+    this.#options = options;
+    this.#receiver = new Receiver(log.durableLsn, ring.applied);
+    this.#feeder = new RingFeeder(log, ring, clock);
+    this.#queue = new CommandQueue(ring);
+  }
+
+  get isConnected(): boolean {
+    return this.#receiver.isConnected;
+  }
+  get durable(): number {
+    return this.#receiver.durable;
+  }
+  get received(): number {
+    return this.#receiver.received;
+  }
+  /** Ops that were sent again, and were there already. */
+  get duplicates(): number {
+    return this.#receiver.duplicates;
+  }
+  /** Why the log does not take or give ops, in words. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+  get sourceState(): SourceState | undefined {
+    return this.#source;
+  }
+
+  start(): void {
+    this.#feeding = this.#feeder.run(this.#stopping.signal).catch((error: unknown) => {
+      this.#problem = (error as Error).message;
+    });
+  }
+
+  /**
+   * A source has said hello. Settles with the welcome when what it sent before is durable; undefined
+   * when the connection was given up meanwhile. {@link attach} the connection when it was sent.
+   */
+  open(): { readonly connection: number; readonly welcome: Promise<StreamWelcome | undefined> } {
+    this.#connections += 1;
+    const connection = this.#connections;
+    const welcome = new Promise<StreamWelcome | undefined>((resolve) => {
+      this.#welcomes.set(connection, resolve);
+    });
+    this.#step({ kind: "opened", connection });
+    return { connection, welcome };
+  }
+
+  attach(connection: number, stream: StreamConnection): void {
+    this.#copySent = "";
+    this.#current = connection;
+    // Questions that were under way on an earlier connection are lost: all are asked again.
+    this.#queue.clear();
+    this.#options.ring.addWord(HeaderAt.engineGeneration, 1);
+    const channel = new FrameChannel(stream, {
+      onFrame: (frame) => this.#onFrame(connection, frame),
+      onDrain: () => {},
+      onClose: (why) => {
+        this.#channels.delete(connection);
+        if (connection === this.#current) this.#options.onChange({ connected: false, why });
+        this.#step({ kind: "closed", connection });
+      },
+    });
+    this.#channels.set(connection, channel);
+    channel.sendJson(FrameType.asks, { recall: true } satisfies TargetState);
+    this.#options.onChange({ connected: true, why: "" });
+  }
+
+  /** The welcome could not be sent. */
+  abandon(connection: number): void {
+    this.#step({ kind: "closed", connection });
+  }
+
+  /** Called often: as ops are applied, and as time passes. */
+  pump(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#step({ kind: "applied", lsn: this.#options.ring.applied });
+    const channel = this.#channels.get(this.#current);
+    if (channel === undefined || channel.isClosed) return;
+    this.#askForRecording(channel);
+    this.#sendAsks(channel);
+    this.#sendCopy(channel);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const channel of this.#channels.values()) channel.close("the target was stopped");
+    for (const resolve of this.#welcomes.values()) resolve(undefined);
+    this.#welcomes.clear();
+    await this.#feeding;
+  }
+
+  #step(event: ReceiverEvent): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const effect of this.#receiver.step(event, nowMs)) this.#perform(effect);
+  }
+
+  #perform(effect: ReceiverEffect): void {
+    switch (effect.kind) {
+      case "append":
+        if (this.#batch !== undefined) this.#options.log.append(this.#batch);
+        break;
+      case "sync":
+        void this.#sync();
+        break;
+      case "welcome": {
+        const { connection, durable, applied } = effect;
+        this.#welcomes.get(connection)?.({ durable, applied });
+        this.#welcomes.delete(connection);
+        break;
+      }
+      case "positions":
+        this.#channels
+          .get(effect.connection)
+          ?.send({ type: FrameType.positions, payload: positionsPayload(effect) });
+        break;
+      case "close":
+        this.#welcomes.get(effect.connection)?.(undefined);
+        this.#welcomes.delete(effect.connection);
+        this.#channels.get(effect.connection)?.close(effect.reason);
+        break;
+    }
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      const durable = await this.#options.log.sync();
+      this.#problem = undefined;
+      this.#step({ kind: "synced", durable });
+    } catch (error) {
+      this.#problem = (error as Error).message;
+      this.#step({ kind: "refused" });
+    }
+    const isFull = this.#options.log.queuedBytes > QUEUED_BYTES_MAX;
+    if (!isFull) this.#channels.get(this.#current)?.resume();
+  }
+
+  #onFrame(connection: number, frame: Frame): void {
+    switch (frame.type) {
+      case FrameType.ops: {
+        const batch = { firstLsn: frame.a, lastLsn: frame.b, payload: framePayload(frame) };
+        const problem = validateRecords(batch);
+        if (problem !== undefined) throw new FrameError(problem);
+        this.#batch = batch;
+        this.#step({ kind: "ops", connection, first: batch.firstLsn, last: batch.lastLsn });
+        this.#batch = undefined;
+        if (this.#options.log.queuedBytes > QUEUED_BYTES_MAX) {
+          this.#channels.get(connection)?.pause();
+        }
+        break;
+      }
+      case FrameType.source:
+        this.#step({ kind: "heard", connection });
+        if (connection === this.#current) {
+          this.#sourceSays(parseSourceState(parseJsonPayload(frame.payload)));
+        }
+        break;
+      case FrameType.heartbeat:
+        this.#step({ kind: "heard", connection });
+        break;
+      default:
+        throw new FrameError(`a source does not send frames of type ${frame.type}`);
+    }
+  }
+
+  #sourceSays(state: SourceState): void {
+    const { ring } = this.#options;
+    const before = this.#source;
+    this.#source = state;
+    if (before !== undefined && before.engineGeneration !== state.engineGeneration) {
+      ring.addWord(HeaderAt.engineGeneration, 1);
+    }
+    ring.setWord(HeaderAt.gaps, state.gaps);
+    ring.recording = state.recording;
+  }
+
+  /** The applier has begun a pass for what was not recorded. */
+  #askForRecording(channel: FrameChannel): void {
+    const { ring, clock } = this.#options;
+    if (this.#source === undefined || this.#source.recording === RecordingState.on) return;
+    if (ring.recording !== RecordingState.on) return;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#recordAtMs < RECORD_AGAIN_MS) return;
+    this.#recordAtMs = nowMs;
+    channel.sendJson(FrameType.asks, { record: this.#source.gaps } satisfies TargetState);
+  }
+
+  #sendAsks(channel: FrameChannel): void {
+    const asks: AskTuple[] = [];
+    for (let command = this.#queue.peek(); command !== undefined; command = this.#queue.peek()) {
+      const { number, kind, mount, node, offset, length } = command;
+      asks.push([number, kind, mount, node, offset, length]);
+      this.#queue.pop();
+      if (asks.length >= ASKS_MAX) break;
+    }
+    if (asks.length > 0) channel.sendJson(FrameType.asks, { asks } satisfies TargetState);
+  }
+
+  #sendCopy(channel: FrameChannel): void {
+    const copy = this.#options.copy();
+    const text = JSON.stringify(copy);
+    if (text === this.#copySent) return;
+    this.#copySent = text;
+    channel.sendJson(FrameType.asks, { copy } satisfies TargetState);
+  }
+}
