@@ -1,0 +1,162 @@
+/**
+ * The files of an append-only log in one folder, and what of them survives a power cut. The
+ * in-memory twin, which loses what was not synced, is {@link file://./memory-log-files.ts}.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rename, statfs, unlink } from "node:fs/promises";
+
+/** One open file. Operations reject with the system's error, whose `code` tells which. */
+export interface LogFile {
+  /** Fills `into` from `position` as far as there are bytes; how many there were. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  /** Writes the pieces one behind the other. When it rejects, any part of them may be written. */
+  write(pieces: readonly Uint8Array[], position: number): Promise<void>;
+  /** Cuts or extends (with zeros) to `bytes`. */
+  truncate(bytes: number): Promise<void>;
+  size(): Promise<number>;
+  /**
+   * What was written and the size are on the disk when it resolves; not the file's name. When it
+   * rejects, nothing is known of what was written since the last time it resolved, and calling it
+   * again does not tell either: the kernel may have dropped the bytes.
+   */
+  syncData(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One folder. */
+export interface LogFiles {
+  list(): Promise<string[]>;
+  /** An empty file, in place of one that has the name already. */
+  create(name: string): Promise<LogFile>;
+  open(name: string): Promise<LogFile>;
+  /** Replaces a file that has the name `to`. */
+  rename(from: string, to: string): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Names created, renamed and removed are on the disk when it resolves. */
+  syncFolder(): Promise<void>;
+  /** Bytes that may still be written to the file system. */
+  freeBytes(): Promise<number>;
+}
+
+/** The folder at `path`, which is made when it does not exist; only its owner may enter it. */
+export async function folderLogFiles(path: string): Promise<LogFiles> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return new FolderLogFiles(path);
+}
+
+class FolderLogFiles implements LogFiles {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  list(): Promise<string[]> {
+    return readdir(this.#path);
+  }
+
+  async create(name: string): Promise<LogFile> {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC;
+    return new DiskLogFile(await open(this.#at(name), flags, 0o600));
+  }
+
+  async open(name: string): Promise<LogFile> {
+    return new DiskLogFile(await open(this.#at(name), constants.O_RDWR));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return rename(this.#at(from), this.#at(to));
+  }
+
+  remove(name: string): Promise<void> {
+    return unlink(this.#at(name));
+  }
+
+  async syncFolder(): Promise<void> {
+    const folder = await open(this.#path, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  }
+
+  async freeBytes(): Promise<number> {
+    const status = await statfs(this.#path);
+    return status.bavail * status.bsize;
+  }
+
+  #at(name: string): string {
+    return `${this.#path}/${name}`;
+  }
+}
+
+/** The kernel takes at most 1024 pieces a call (IOV_MAX). */
+const PIECES_MAX = 1024;
+
+class DiskLogFile implements LogFile {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let filled = 0;
+    while (filled < into.length) {
+      const rest = into.length - filled;
+      const { bytesRead } = await this.#handle.read(into, filled, rest, position + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return filled;
+  }
+
+  async write(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    let at = position;
+    for (let first = 0; first < pieces.length; first += PIECES_MAX) {
+      at += await this.#writeAll(pieces.slice(first, first + PIECES_MAX), at);
+    }
+  }
+
+  /** The kernel may take less than all, for example what still fits before the disk is full. */
+  async #writeAll(pieces: readonly Uint8Array[], position: number): Promise<number> {
+    let rest = pieces;
+    let written = 0;
+    while (rest.length > 0) {
+      const { bytesWritten } = await this.#handle.writev(rest, position + written);
+      if (bytesWritten === 0) throw Object.assign(new Error("nothing written"), { code: "EIO" });
+      written += bytesWritten;
+      rest = withoutFirst(rest, bytesWritten);
+    }
+    return written;
+  }
+
+  truncate(bytes: number): Promise<void> {
+    return this.#handle.truncate(bytes);
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  syncData(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+function withoutFirst(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let skip = bytes;
+  let index = 0;
+  while (index < pieces.length && skip >= (pieces[index] as Uint8Array).length) {
+    skip -= (pieces[index] as Uint8Array).length;
+    index++;
+  }
+  const rest = pieces.slice(index);
+  if (skip > 0) rest[0] = (rest[0] as Uint8Array).subarray(skip);
+  return rest;
+}

@@ -1,0 +1,45 @@
+/** Entries whose bytes follow from their LSN, and how a log is looked at as a whole. */
+import type { SegmentLog } from "../../src/journal/segment-log.ts";
+import type { LogEntry } from "../../src/journal/segment-format.ts";
+import type { ReadUntil } from "../../src/journal/log-reader.ts";
+import { Prng } from "../../src/base/prng.ts";
+
+/** 16 bytes. */
+export function streamId(number: number): Uint8Array {
+  return new Uint8Array(16).fill(number);
+}
+
+/** `bytes` undefined: a length that follows from the LSN as well, a multiple of 8 mostly. */
+export function payloadOf(lsn: number, bytes?: number): Uint8Array {
+  const prng = new Prng(lsn);
+  const length = prng.chance(0.2) ? 1 + prng.int(900) : 8 * (1 + prng.int(20));
+  return prng.bytes(bytes ?? length);
+}
+
+/** Appends `count` entries of one LSN each behind the last. */
+export function appendSome(log: SegmentLog, count: number, bytes?: number): void {
+  for (let index = 0; index < count; index++) {
+    const lsn = log.appendedLsn + 1;
+    log.append({ firstLsn: lsn, lastLsn: lsn, payload: payloadOf(lsn, bytes) });
+  }
+}
+
+export async function readAll(
+  log: SegmentLog,
+  fromLsn = log.firstLsn,
+  until: ReadUntil = "written",
+): Promise<LogEntry[]> {
+  const reader = log.reader(fromLsn, until);
+  const entries: LogEntry[] = [];
+  for (;;) {
+    const entry = await reader.next();
+    if (entry === undefined) break;
+    entries.push(entry);
+  }
+  await reader.close();
+  return entries;
+}
+
+export async function lsnsOf(log: SegmentLog, fromLsn?: number): Promise<number[]> {
+  return (await readAll(log, fromLsn)).map(({ firstLsn }) => firstLsn);
+}
