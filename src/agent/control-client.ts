@@ -12,13 +12,27 @@ interface Waiting {
   readonly onProgress: (value: unknown) => void;
 }
 
-export class ControlClient {
+/** What to tell the operator when nobody answers. */
+export interface ControlHints {
+  readonly notRunning: string;
+  readonly gone: string;
+}
+
+const LOCAL_HINTS: ControlHints = {
+  notRunning: "Start it with standin local SOURCE REPLICA; it goes on where the last one stopped.",
+  gone: "Start standin local again with the same folders; it goes on where it stopped.",
+};
+
+/** `Request` is what the server takes, without the id, which is ours. */
+export class ControlClient<Request extends object = WithoutId<ControlRequest>> {
   readonly #socket: Socket;
+  readonly #hints: ControlHints;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, hints: ControlHints) {
     this.#socket = socket;
+    this.#hints = hints;
     const parser = new JsonLineParser((value) => this.#onAnswer(value));
     socket.on("data", (chunk: Buffer) => parser.push(chunk));
     socket.on("error", () => {}); // "close" follows
@@ -26,22 +40,22 @@ export class ControlClient {
   }
 
   /** @throws {StandinError} `NOT_RUNNING` when nobody listens. */
-  static async connect(socketPath: string): Promise<ControlClient> {
+  static async connect<Request extends object = WithoutId<ControlRequest>>(
+    socketPath: string,
+    hints: ControlHints = LOCAL_HINTS,
+  ): Promise<ControlClient<Request>> {
     try {
-      return new ControlClient(await connectTo(socketPath));
+      return new ControlClient<Request>(await connectTo(socketPath), hints);
     } catch (cause) {
       throw new StandinError("NOT_RUNNING", `no agent listens at ${socketPath}`, {
-        hint: "Start it with standin local SOURCE REPLICA; it goes on where the last one stopped.",
+        hint: hints.notRunning,
         cause,
       });
     }
   }
 
   /** @throws {StandinError} what the agent answered. */
-  request(
-    request: WithoutId<ControlRequest>,
-    onProgress: (value: unknown) => void = () => {},
-  ): Promise<unknown> {
+  request(request: Request, onProgress: (value: unknown) => void = () => {}): Promise<unknown> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, onProgress });
@@ -70,7 +84,7 @@ export class ControlClient {
     for (const { reject } of this.#waiting.values()) {
       reject(
         new StandinError("AGENT_GONE", "the agent ended before it answered", {
-          hint: "Start standin local again with the same folders; it goes on where it stopped.",
+          hint: this.#hints.gone,
         }),
       );
     }

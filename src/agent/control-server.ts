@@ -13,8 +13,8 @@ import {
  * Does one request; `progress` may be called while it runs, `signal` is aborted when the asker is
  * gone.
  */
-export type ControlHandler = (
-  request: ControlRequest,
+export type ControlHandler<Request = ControlRequest> = (
+  request: Request,
   progress: (value: unknown) => void,
   signal: AbortSignal,
 ) => Promise<unknown>;
@@ -26,8 +26,17 @@ export class ControlServer {
     this.#server = server;
   }
 
-  static async listen(path: string, handler: ControlHandler): Promise<ControlServer> {
-    return new ControlServer(await listenAt(path, (socket) => serve(socket, handler)));
+  static listen(path: string, handler: ControlHandler): Promise<ControlServer> {
+    return ControlServer.listenFor(path, handler, checkRequest);
+  }
+
+  /** For requests of another kind; `check` says what is wrong with one, or nothing. */
+  static async listenFor<Request>(
+    path: string,
+    handler: ControlHandler<Request>,
+    check: (value: Record<string, unknown>) => string | undefined,
+  ): Promise<ControlServer> {
+    return new ControlServer(await listenAt(path, (socket) => serve(socket, handler, check)));
   }
 
   close(): Promise<void> {
@@ -35,30 +44,40 @@ export class ControlServer {
   }
 }
 
-function serve(socket: Socket, handler: ControlHandler): void {
+function serve<Request>(
+  socket: Socket,
+  handler: ControlHandler<Request>,
+  check: (value: Record<string, unknown>) => string | undefined,
+): void {
   const gone = new AbortController();
   socket.once("close", () => gone.abort());
   const send = (answer: ControlAnswer): void => {
     if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`);
   };
   const parser = new JsonLineParser(
-    (value) => void answer(value, handler, send, gone.signal),
+    (value) => {
+      const wrong = check(value);
+      if (wrong === undefined) void answer(value, handler, send, gone.signal);
+      else send({ id: idOf(value), error: { code: "BAD_REQUEST", message: wrong } });
+    },
     () => socket.destroy(),
   );
   socket.on("data", (chunk: Buffer) => parser.push(chunk));
 }
 
-async function answer(
+function idOf(value: Record<string, unknown>): number {
+  return typeof value["id"] === "number" ? value["id"] : 0;
+}
+
+async function answer<Request>(
   value: Record<string, unknown>,
-  handler: ControlHandler,
+  handler: ControlHandler<Request>,
   send: (answer: ControlAnswer) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const id = typeof value["id"] === "number" ? value["id"] : 0;
-  const wrong = checkRequest(value);
-  if (wrong !== undefined) return send({ id, error: { code: "BAD_REQUEST", message: wrong } });
+  const id = idOf(value);
   try {
-    const request = value as unknown as ControlRequest;
+    const request = value as unknown as Request;
     const result = await handler(request, (progress) => send({ id, progress }), signal);
     send({ id, result });
   } catch (error) {

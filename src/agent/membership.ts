@@ -65,7 +65,8 @@ export class Membership implements Loop {
     if (this.#stopped.signal.aborted) return;
     const others = this.#store.members().filter(({ id }) => id !== this.#store.identity.id);
     for (const { id, isRemoved } of others) if (isRemoved) this.#network.drop(id);
-    const present = others.filter(({ isRemoved }) => !isRemoved);
+    // Who has just joined has no address before its agent runs, and then comes by itself.
+    const present = others.filter((member) => !member.isRemoved && member.addresses.length > 0);
     await Promise.all(present.map((member) => this.#exchangeOnce(member)));
   }
 

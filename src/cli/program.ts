@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { StandinError } from "../base/errors.ts";
 import { parseSize } from "../base/units.ts";
 import { ExitCode } from "./exit-code.ts";
+import { addFleetPrograms } from "./fleet-program.ts";
 import { reportError } from "./output.ts";
 
 const EXAMPLES = `
@@ -52,6 +53,7 @@ function buildProgram(version: string, setExitCode: SetExitCode): Command {
   addVerify(program, setExitCode);
   addPause(program, setExitCode);
   addDemo(program, setExitCode);
+  addFleetPrograms(program, setExitCode);
   return program;
 }
 

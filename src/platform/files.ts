@@ -31,6 +31,11 @@ export function makePrivateFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
 }
 
+/** Whether others than the owner may read, write or enter. */
+export function isOpenToOthers(path: string): boolean {
+  return (statSync(path).mode & 0o077) !== 0;
+}
+
 export function makeTemporaryFolder(prefix: string): string {
   return mkdtempSync(`${tmpdir()}/${prefix}`);
 }
