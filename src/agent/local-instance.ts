@@ -9,7 +9,6 @@ import { REMOVE_WHEN_DONE } from "../capture/keeper-config.ts";
 import type { Ring } from "../journal/ring.ts";
 import type { Clock } from "../platform/clock.ts";
 import { removeEmptyFolder, removeTree, writeSmallFile } from "../platform/files.ts";
-import { mountHolding, readMountTable } from "../platform/mount-table.ts";
 import { usersOfMount } from "../platform/open-files.ts";
 import { identify, isAlive, type ProcessIdentity, sendSignal } from "../platform/processes.ts";
 import type { Finding } from "../preflight/check.ts";
@@ -27,6 +26,7 @@ import { InstanceRegistry } from "./instance-registry.ts";
 import type { InstanceStatus } from "./instance-status.ts";
 import type { LocalEvent, LocalListener, LocalOptions } from "./local-options.ts";
 import { claimPlaces, type LocalPlaces, mountPoint, openRing } from "./prepare-local.ts";
+import { restrictionsOf } from "./mount-restrictions.ts";
 import { RingGauge } from "./ring-gauge.ts";
 import { StatusBoard } from "./status-board.ts";
 
@@ -390,12 +390,6 @@ function noticeOf(event: ApplierEvent): LocalEvent {
     code: String(kind).toUpperCase(),
     message: `${path}: ${kind} (${action})`,
   };
-}
-
-/** What the file system beneath forbids must not become possible through our mount. */
-function restrictionsOf(source: string): { nosuid: boolean; nodev: boolean } {
-  const options = mountHolding(readMountTable(), source)?.options ?? [];
-  return { nosuid: options.includes("nosuid"), nodev: options.includes("nodev") };
 }
 
 function processOf({ pid, startTicks }: ProcessIdentity): ProcessIdentity {

@@ -24,13 +24,22 @@ export const CHECKS: readonly Check[] = [
   replicaSpaceCheck,
 ];
 
+/** Where the replica is on another server, which looks at its own disk. */
+export const SOURCE_CHECKS: readonly Check[] = CHECKS.filter((check) => {
+  return check !== replicaSpaceCheck;
+});
+
 /**
  * Every warning found before the first error, and that error: what comes after may only be its
  * consequence.
  */
-export function preflight(plan: PreflightPlan, surroundings: Surroundings): Finding[] {
+export function preflight(
+  plan: PreflightPlan,
+  surroundings: Surroundings,
+  checks: readonly Check[] = CHECKS,
+): Finding[] {
   const findings: Finding[] = [];
-  for (const check of CHECKS) {
+  for (const check of checks) {
     findings.push(...check.run(plan, surroundings));
     if (findings.some(({ level }) => level === "error")) break;
   }

@@ -3,6 +3,7 @@
  * what happens. Also carries what is not ops: the state of the source's ring one way, the target's
  * questions and how its copy is the other way.
  */
+import type { OpRecords } from "../model/op-records.ts";
 import type { Clock } from "../platform/clock.ts";
 import { type Frame, FrameType, FrameError, parseJsonPayload } from "../protocol/frame.ts";
 import {
@@ -30,6 +31,8 @@ export interface StreamSourceOptions {
   readonly onTarget: (state: TargetState) => void;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
   readonly compression: Compression;
+  /** The ops as the target is to see them. */
+  readonly route: (records: OpRecords) => OpRecords;
   /** Bytes that may be sent until now by the bandwidth limit; `Infinity` without one. */
   readonly allowance: () => number;
 }
@@ -166,7 +169,7 @@ export class StreamSource {
         this.#step({ kind: "sent", last: from - 1, bytes: 0 });
         return;
       }
-      const { firstLsn, lastLsn, payload } = batch;
+      const { firstLsn, lastLsn, payload } = this.#options.route(batch);
       const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
       if (!hasRoom) {
         this.#crowdedAtMs = this.#options.clock.monotonicMs();

@@ -63,7 +63,7 @@ export class StreamTarget {
   constructor(options: StreamTargetOptions) {
     const { log, ring, clock } = options;
     this.#options = options;
-    this.#receiver = new Receiver(log.durableLsn, ring.applied);
+    this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#feeder = new RingFeeder(log, ring, clock);
     this.#queue = new CommandQueue(ring);
   }

@@ -1,0 +1,357 @@
+/**
+ * The sending end of one job: its folders mounted and captured, its ring, and a stream to each
+ * target. The applications' writes never wait for a target.
+ */
+import { randomBytes } from "node:crypto";
+
+import { StandinError } from "../../base/errors.ts";
+import type { KeeperEvent } from "../../capture/keeper-config.ts";
+import { CommandQueue } from "../../journal/command-queue.ts";
+import { RecordingState, Ring } from "../../journal/ring.ts";
+import { HeaderAt } from "../../journal/ring-layout.ts";
+import { SegmentLog } from "../../journal/segment-log.ts";
+import type { Clock } from "../../platform/clock.ts";
+import {
+  existsSync,
+  makePrivateFolder,
+  readJsonIfPresent,
+  removeTree,
+  writeFileDurably,
+} from "../../platform/files.ts";
+import { folderLogFiles } from "../../platform/log-files.ts";
+import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
+import { preflight, SOURCE_CHECKS } from "../../preflight/preflight.ts";
+import type { SourceState, StreamHello, TargetState } from "../../protocol/stream-messages.ts";
+import { parseStreamWelcome } from "../../protocol/stream-messages.ts";
+import { OpStore } from "../../replication/op-store.ts";
+import { CaptureSupervisor, type CaptureStart } from "../capture-supervisor.ts";
+import { InstanceRegistry } from "../instance-registry.ts";
+import { restrictionsOf } from "../mount-restrictions.ts";
+import { PeerRefusedError, type PeerNetwork } from "../peer-network.ts";
+import { RingGauge, type RingSample } from "../ring-gauge.ts";
+import { ringSizes } from "../ring-sizes.ts";
+import { currentBootId, StateDirectory } from "../state-directory.ts";
+import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
+import { TargetLink } from "./target-link.ts";
+import type { TargetReport } from "./target-job.ts";
+import { identify } from "../../platform/processes.ts";
+
+const PUMP_MS = 1;
+const PUMP_IDLE_MS_MAX = 20;
+/** How often the record learns the last LSN, and by how much another ring begins beyond it. */
+const SEEN_MS = 1000;
+const LSN_JUMP = 1 << 26;
+/** Ops are recorded again when the ring has this much room. */
+const RECORD_BELOW = 0.5;
+
+export interface SourceParts {
+  readonly clock: Clock;
+  readonly network: PeerNetwork;
+  readonly report: TargetReport;
+  readonly allowOpenFiles: boolean;
+}
+
+export class SourceJob {
+  readonly #home: string;
+  readonly #parts: SourceParts;
+  readonly #registry = new InstanceRegistry();
+  #record: SourceRecord;
+  readonly #ring: Ring;
+  readonly #gauge: RingGauge;
+  readonly #queue: CommandQueue;
+  readonly #capture: CaptureSupervisor;
+  readonly #store: OpStore;
+  readonly #spill: SegmentLog;
+  readonly #links: TargetLink[];
+  readonly #stopping = new AbortController();
+  #loops: Promise<void>[] = [];
+  #turn = 0;
+
+  private constructor(
+    home: string,
+    record: SourceRecord,
+    ring: Ring,
+    spill: SegmentLog,
+    parts: SourceParts,
+  ) {
+    this.#home = home;
+    this.#record = record;
+    this.#parts = parts;
+    this.#ring = ring;
+    this.#gauge = new RingGauge(ring);
+    this.#queue = new CommandQueue(ring);
+    this.#spill = spill;
+    this.#store = new OpStore(ring, spill);
+    this.#capture = new CaptureSupervisor({
+      clock: parts.clock,
+      state: StateDirectory.open(home),
+      config: {
+        shmDir: shmDirOf(record.id),
+        workers: record.workers,
+        mounts: record.mounts.map(({ index, path }) => ({ index, path, ...restrictionsOf(path) })),
+        // The target cannot rely on what the other file holds there after a power cut.
+        recordCopies: false,
+      },
+      onEvent: (event) => this.#onKeeperEvent(event),
+      onLost: () => this.#onLost(),
+    });
+    this.#links = record.targets.map(({ agent }, index) => {
+      return new TargetLink({
+        index,
+        count: record.targets.length,
+        agent,
+        clock: parts.clock,
+        store: this.#store,
+        compression: record.compression,
+        limitBytes: record.limitBytes,
+        connect: (signal) => this.#connect(agent, signal),
+        ringState: () => this.#ringState(),
+        onTarget: (state) => this.#onTarget(index, state),
+        report: (level, message) => parts.report(level, message, { job: record.name, agent }),
+      });
+    });
+  }
+
+  static load(home: string): SourceRecord | undefined {
+    return parseSourceRecord(readJsonIfPresent(`${home}/job.json`));
+  }
+
+  static async open(home: string, record: SourceRecord, parts: SourceParts): Promise<SourceJob> {
+    makePrivateFolder(home);
+    const shmDir = shmDirOf(record.id);
+    const path = `${shmDir}/ring`;
+    const isKept = record.bootId === currentBootId() && existsSync(path);
+    const spill = await SegmentLog.open(await folderLogFiles(`${home}/spill`));
+    if (isKept) return new SourceJob(home, record, Ring.open(path), spill, parts);
+    removeTree(shmDir);
+    makePrivateFolder(shmDir);
+    const firstLsn = record.lsnSeen === 0 ? 1 : record.lsnSeen + LSN_JUMP;
+    const ring = Ring.create(path, ringSizes(record.ringBytes, record.workers), firstLsn);
+    const stream = randomBytes(16).toString("hex");
+    const renewed = { ...record, bootId: currentBootId(), stream, lsnSeen: firstLsn };
+    return new SourceJob(home, renewed, ring, spill, parts);
+  }
+
+  get record(): SourceRecord {
+    return this.#record;
+  }
+  get links(): readonly TargetLink[] {
+    return this.#links;
+  }
+  get capture(): CaptureSupervisor {
+    return this.#capture;
+  }
+  get store(): OpStore {
+    return this.#store;
+  }
+  get lastLsn(): number {
+    return this.#ring.head;
+  }
+
+  sample(): RingSample {
+    return this.#gauge.sample();
+  }
+
+  /** @throws {StandinError} when the folders cannot be mounted, or may not be. */
+  async start(): Promise<CaptureStart> {
+    const { fenced } = this.#record;
+    if (fenced !== null) throw new StandinError("FENCED", fenced);
+    const verdict = this.#capture.assess();
+    const isKept = verdict === "alive" || verdict === "adopt";
+    if (!isKept) await this.#passPreflight();
+    this.#announce();
+    const start = await this.#capture.start(this.#stopping.signal);
+    // What was written while nobody captured is found by a comparison.
+    if (start === "mounted" && this.#ring.recording !== RecordingState.off) this.#declareGap();
+    this.#save({ bootId: currentBootId() });
+    this.#loops = [this.#capture.run(this.#stopping.signal), this.#run()];
+    return start;
+  }
+
+  async #passPreflight(): Promise<void> {
+    await this.#capture.clearDeadMounts();
+    const lock = await this.#registry.lock(this.#parts.clock);
+    try {
+      for (const { path } of this.#record.mounts) {
+        const surroundings = machineSurroundings(this.#registry.othersThan(this.#record.id));
+        const { allowOpenFiles } = this.#parts;
+        const plan = { source: path, replica: this.#home, allowOpenFiles };
+        for (const { level, code, message, hint } of preflight(plan, surroundings, SOURCE_CHECKS)) {
+          if (level === "error") throw new StandinError(code, message, { hint });
+          this.#parts.report("warning", `${message}. ${hint}`, { job: this.#record.name, code });
+        }
+      }
+    } finally {
+      lock.release();
+    }
+  }
+
+  #announce(): void {
+    const agent = identify(process.pid);
+    if (agent === undefined) return;
+    const { id, mounts } = this.#record;
+    for (const { path, index } of mounts) {
+      const entry = { stateDirectory: this.#home, source: path, replica: this.#home, agent };
+      this.#registry.add({ id: `${id}-${index}`, ...entry });
+    }
+  }
+
+  #save(change: Partial<SourceRecord>): void {
+    this.#record = { ...this.#record, ...change };
+    writeFileDurably(`${this.#home}/job.json`, `${JSON.stringify(this.#record, undefined, 2)}\n`);
+  }
+
+  #onKeeperEvent(event: KeeperEvent): void {
+    const { name } = this.#record;
+    if (event.event === "engine-died") {
+      this.#parts.report("warning", "the capture engine was replaced", { job: name });
+    }
+    if (event.event === "remounted") this.#onLost();
+  }
+
+  /** Changes were missed: what is not recorded is found by a comparison. */
+  #onLost(): void {
+    this.#declareGap();
+    this.#parts.report("warning", "the mount was lost: a resync follows", {
+      job: this.#record.name,
+    });
+  }
+
+  #declareGap(): void {
+    this.#ring.addWord(HeaderAt.gaps, 1);
+    this.#ring.recording = RecordingState.gap;
+  }
+
+  #ringState(): SourceState {
+    return {
+      recording: this.#ring.recording,
+      gaps: this.#ring.word(HeaderAt.gaps),
+      engineGeneration: this.#ring.word(HeaderAt.engineGeneration),
+    };
+  }
+
+  async #connect(agent: string, signal: AbortSignal) {
+    const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
+    const lastLsn = this.#store.look();
+    const { firstLsn } = this.#store;
+    const hello: StreamHello = {
+      job: id,
+      name,
+      stream,
+      firstLsn,
+      lastLsn,
+      epoch,
+      mounts,
+      include,
+      exclude,
+      orphans,
+    };
+    try {
+      const parameters = { ...hello, replica };
+      const connection = await this.#parts.network.connect(agent, "stream", parameters, { signal });
+      return { connection, welcome: parseStreamWelcome(connection.welcome) };
+    } catch (error) {
+      if (error instanceof PeerRefusedError && error.peerCode === "EPOCH_OLD") {
+        await this.fence(error.message);
+      }
+      throw error;
+    }
+  }
+
+  /** A newer epoch is known: this server must not write any more. */
+  async fence(why: string): Promise<void> {
+    if (this.#record.fenced !== null) return;
+    this.#save({ fenced: why });
+    this.#parts.report("warning", `unmounting: ${why}`, { job: this.#record.name });
+    await this.#capture.unmount(() => {});
+  }
+
+  #onTarget(index: number, { record, recall, asks }: TargetState): void {
+    const link = this.#links[index];
+    if (link === undefined) return;
+    if (recall === true) link.questions.length = 0;
+    if (record !== undefined && this.#mayRecord(record)) this.#ring.recording = RecordingState.on;
+    if (asks !== undefined) link.questions.push(...asks);
+  }
+
+  #mayRecord(gaps: number): boolean {
+    if (this.#ring.recording === RecordingState.on) return false;
+    return gaps === this.#ring.word(HeaderAt.gaps) && this.sample().fill < RECORD_BELOW;
+  }
+
+  /** Questions of all targets in turn; each command's number says whose it is. */
+  #giveCommands(): void {
+    let given = 0;
+    for (let misses = 0; misses < this.#links.length; ) {
+      const link = this.#links[this.#turn++ % this.#links.length];
+      const ask = link?.questions[0];
+      if (link === undefined || ask === undefined) {
+        misses += 1;
+        continue;
+      }
+      const [number, kind, mount, node, offset, length] = ask;
+      const command = { number: link.tag(number), kind, mount, node, offset, length };
+      if (!this.#queue.push(command as Parameters<CommandQueue["push"]>[0])) break;
+      link.questions.shift();
+      misses = 0;
+      given += 1;
+    }
+    if (given > 0) this.#queue.wake();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { clock } = this.#parts;
+    let pauseMs = PUMP_MS;
+    let seen = -1;
+    let seenAtMs = 0;
+    while (!signal.aborted) {
+      const available = this.#store.look();
+      for (const link of this.#links) link.pump(available);
+      this.#giveCommands();
+      await this.#release();
+      const progress = available + this.#ring.applied + this.#questions();
+      pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
+      seen = progress;
+      if (clock.monotonicMs() > seenAtMs) {
+        seenAtMs = clock.monotonicMs() + SEEN_MS;
+        if (available > this.#record.lsnSeen) this.#save({ lsnSeen: available });
+      }
+      await clock.sleep(pauseMs, signal);
+    }
+  }
+
+  #questions(): number {
+    return this.#links.reduce((sum, { questions }) => sum + questions.length, 0);
+  }
+
+  async #release(): Promise<void> {
+    const durable = Math.min(...this.#links.map((link) => link.durable));
+    if (durable > this.#ring.applied || this.#store.spilledBytes > 0) {
+      await this.#store.release(durable);
+    }
+    if (this.#store.isCrowded) await this.#store.spill();
+  }
+
+  /** The agent stops; applications go on, captured by keeper and engine, until it is back. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.allSettled(this.#loops);
+    await Promise.all(this.#links.map((link) => link.stop()));
+    await this.#spill.close();
+  }
+
+  /** The job is no more: the folders are as they were before. */
+  async remove(): Promise<void> {
+    await this.#capture.unmount(() => {});
+    await this.stop();
+    for (const { index } of this.#record.mounts)
+      this.#registry.remove(`${this.#record.id}-${index}`);
+    removeTree(shmDirOf(this.#record.id));
+    removeTree(this.#home);
+  }
+}
+
+function shmDirOf(job: string): string {
+  return `/dev/shm/standin-from-${job}`;
+}

@@ -1,0 +1,72 @@
+/** What a source keeps of one job between its agent's lives: `job.json` in the job's folder. */
+import type { ProcessIdentity } from "../../platform/processes.ts";
+import type { StreamMount } from "../../protocol/stream-messages.ts";
+import type { Compression } from "../../replication/stream-source.ts";
+
+const VERSION = 1;
+
+export interface JobTarget {
+  /** Id of the agent; its name is looked up when it is shown. */
+  readonly agent: string;
+}
+
+/** What the operator asked for. */
+export interface JobSettings {
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly targets: readonly JobTarget[];
+  /** On the targets; null: below the agent's state folder. */
+  readonly replica: string | null;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  readonly orphans: "keep" | "aside" | "delete";
+  readonly compression: Compression;
+  /** Bytes a second to each target; null: no limit. */
+  readonly limitBytes: number | null;
+  readonly ringBytes: number;
+  readonly workers: number;
+}
+
+export interface SourceRecord extends JobSettings {
+  readonly version: typeof VERSION;
+  readonly id: string;
+  readonly epoch: number;
+  readonly mounts: readonly StreamMount[];
+  /** Which life of the ring the LSNs belong to. */
+  readonly stream: string;
+  /** No LSN above it was given out when this was written; another ring begins well beyond it. */
+  readonly lsnSeen: number;
+  readonly bootId: string;
+  readonly isPaused: boolean;
+  readonly keeper: ProcessIdentity | null;
+  readonly engine: ProcessIdentity | null;
+  /** Why this server may not capture any more; null while it may. */
+  readonly fenced: string | null;
+}
+
+export function newSourceRecord(
+  settings: JobSettings,
+  fixed: Pick<SourceRecord, "id" | "mounts" | "stream" | "bootId">,
+): SourceRecord {
+  return {
+    version: VERSION,
+    ...settings,
+    ...fixed,
+    epoch: 1,
+    lsnSeen: 0,
+    isPaused: false,
+    keeper: null,
+    engine: null,
+    fenced: null,
+  };
+}
+
+/** Undefined for what no Standin of this version wrote. */
+export function parseSourceRecord(value: unknown): SourceRecord | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const record = value as Partial<SourceRecord>;
+  if (record.version !== VERSION || typeof record.id !== "string") return undefined;
+  if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
+  if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
+  return value as SourceRecord;
+}

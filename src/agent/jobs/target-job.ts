@@ -1,0 +1,264 @@
+/**
+ * The receiving end of one job: its log, its ring with applier, its replica, and who may send.
+ * Everything that was acknowledged as durable is in the log or in the replica, whatever is killed.
+ */
+import { randomBytes } from "node:crypto";
+
+import { StandinError } from "../../base/errors.ts";
+import { Ring } from "../../journal/ring.ts";
+import { SegmentLog } from "../../journal/segment-log.ts";
+import type { Clock } from "../../platform/clock.ts";
+import {
+  existsSync,
+  makePrivateFolder,
+  readJsonIfPresent,
+  removeTree,
+  writeFileDurably,
+} from "../../platform/files.ts";
+import { folderLogFiles } from "../../platform/log-files.ts";
+import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
+import type { PeerConnection } from "../peer-network.ts";
+import { currentBootId } from "../state-directory.ts";
+import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
+import { parseTargetRecord, replicaOf, type TargetRecord } from "./target-record.ts";
+
+const PUMP_MS = 2;
+const PUMP_IDLE_MS_MAX = 20;
+const TRIM_MS = 5000;
+const DRAIN_MS = 600_000;
+
+export interface TargetReport {
+  (level: "info" | "warning", message: string, fields: Readonly<Record<string, unknown>>): void;
+}
+
+export class TargetJob {
+  readonly #home: string;
+  readonly #clock: Clock;
+  #log: SegmentLog;
+  readonly #report: TargetReport;
+  #record: TargetRecord;
+  #life: TargetLife | undefined;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #switching: Promise<void> = Promise.resolve();
+
+  private constructor(parts: {
+    readonly home: string;
+    readonly clock: Clock;
+    readonly log: SegmentLog;
+    readonly record: TargetRecord;
+    readonly report: TargetReport;
+  }) {
+    this.#home = parts.home;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#record = parts.record;
+    this.#report = parts.report;
+  }
+
+  /** A record that is kept in `home`, or undefined. */
+  static load(home: string): TargetRecord | undefined {
+    return parseTargetRecord(readJsonIfPresent(`${home}/record.json`));
+  }
+
+  /** @throws {StandinError} when the log cannot be read */
+  static async open(
+    home: string,
+    record: TargetRecord,
+    clock: Clock,
+    report: TargetReport,
+  ): Promise<TargetJob> {
+    makePrivateFolder(home);
+    makePrivateFolder(record.replica);
+    for (const mount of record.mounts) makePrivateFolder(replicaOf(record, mount));
+    const log = await SegmentLog.open(await folderLogFiles(`${home}/log`));
+    const job = new TargetJob({ home, clock, log, record, report });
+    job.#save({});
+    if (record.promotedAt === null) await job.#resume();
+    job.#running = job.#run();
+    return job;
+  }
+
+  get record(): TargetRecord {
+    return this.#record;
+  }
+  get life(): TargetLife | undefined {
+    return this.#life;
+  }
+
+  get #shmDir(): string {
+    return `/dev/shm/standin-to-${this.#record.job}`;
+  }
+
+  /** The ring of before the agent was restarted is still there, unless the machine was, too. */
+  async #resume(): Promise<void> {
+    const { stream, bootId } = this.#record;
+    if (stream === null) return;
+    const path = ringPath(this.#shmDir);
+    const isSame = bootId === currentBootId() && existsSync(path);
+    const ring = isSame ? Ring.open(path) : this.#newRing(this.#log.lastLsn + 1);
+    if (!isSame) {
+      const due = this.#record.due === "mirror" ? "mirror" : "resync";
+      this.#save({ bootId: currentBootId(), due });
+    }
+    await this.#begin(ring);
+  }
+
+  #newRing(firstLsn: number): Ring {
+    makePrivateFolder(this.#shmDir);
+    return createTargetRing(this.#shmDir, firstLsn);
+  }
+
+  async #begin(ring: Ring): Promise<void> {
+    const life = new TargetLife(
+      {
+        clock: this.#clock,
+        log: this.#log,
+        record: this.#record,
+        shmDir: this.#shmDir,
+        applierLog: `${this.#home}/applier.log`,
+        save: (change) => this.#save(change),
+        onNotice: ({ kind, path, action }) => {
+          this.#report("warning", `${String(path)}: ${String(kind)} (${String(action)})`, {
+            job: this.#record.name,
+          });
+        },
+        onConnection: ({ connected, why }) => {
+          const message = connected ? "the source is connected" : `the source is gone: ${why}`;
+          this.#report("info", message, { job: this.#record.name });
+        },
+      },
+      ring,
+    );
+    await life.start(this.#record);
+    this.#life = life;
+  }
+
+  #save(change: Partial<TargetRecord>): void {
+    this.#record = { ...this.#record, ...change };
+    writeFileDurably(
+      `${this.#home}/record.json`,
+      `${JSON.stringify(this.#record, undefined, 2)}\n`,
+    );
+  }
+
+  /**
+   * A source wants to send. @throws {StandinError} `NOT_THE_SOURCE`, `EPOCH_OLD`, `JOB_CHANGED`,
+   * `SUPERSEDED`
+   */
+  async accept(connection: PeerConnection, hello: StreamHello): Promise<StreamWelcome> {
+    this.#checkSource(connection, hello);
+    const switched = this.#switching.then(() => this.#follow(hello));
+    this.#switching = switched.catch(() => {});
+    await switched;
+    const life = this.#life;
+    if (life === undefined) throw new StandinError("JOB_STOPPED", "the job is being stopped");
+    const { connection: number, welcome } = life.stream.open();
+    const answer = await welcome;
+    if (answer === undefined) {
+      throw new StandinError("SUPERSEDED", "another connection of this job took over");
+    }
+    connection.socket.once("close", () => life.stream.abandon(number));
+    void connection.opened.then(
+      () => life.stream.attach(number, connection),
+      () => life.stream.abandon(number),
+    );
+    return answer;
+  }
+
+  #checkSource({ peer }: PeerConnection, hello: StreamHello): void {
+    const { source, epoch, promotedAt, name, mounts } = this.#record;
+    if (peer.id !== source.id) {
+      throw new StandinError("NOT_THE_SOURCE", `job ${name} is sent by ${source.name} alone`);
+    }
+    if (promotedAt !== null || hello.epoch < epoch) {
+      throw new StandinError(
+        "EPOCH_OLD",
+        `job ${name} was promoted here (epoch ${epoch}); yours is epoch ${hello.epoch}`,
+        { hint: "Start no application on this server: the data lives on the target now." },
+      );
+    }
+    const roots = (list: TargetRecord["mounts"]) => list.map(({ rootIno }) => rootIno).join();
+    if (roots(mounts) !== roots(hello.mounts) && this.#record.stream === hello.stream) {
+      throw new StandinError("JOB_CHANGED", `the folders of job ${name} are others than before`);
+    }
+  }
+
+  /** Goes on in the ring that there is, or begins a new one when the source has another stream. */
+  async #follow(hello: StreamHello): Promise<void> {
+    const known = this.#log.durableLsn;
+    const isSame = this.#record.stream === hello.stream;
+    const isContinued = isSame && hello.firstLsn <= known + 1 && known <= hello.lastLsn;
+    if (isContinued && this.#life !== undefined) return;
+    const { name } = this.#record;
+    if (this.#life !== undefined) {
+      this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
+      await this.#life.drain(DRAIN_MS);
+      await this.#life.stop();
+      this.#life = undefined;
+    }
+    const { firstLsn } = hello;
+    // The source counts anew: nothing of it can be continued.
+    if (firstLsn <= this.#log.appendedLsn) await this.#renewLog();
+    await this.#log.startStream(randomBytes(16), firstLsn);
+    const due = this.#record.due === "mirror" ? "mirror" : "resync";
+    const { mounts, include, exclude, orphans, epoch } = hello;
+    const bootId = currentBootId();
+    const changed = { stream: hello.stream, mounts, include, exclude, orphans, epoch };
+    this.#save({ ...changed, due, bootId });
+    await this.#begin(this.#newRing(firstLsn));
+  }
+
+  async #renewLog(): Promise<void> {
+    await this.#log.close();
+    removeTree(`${this.#home}/log`);
+    this.#log = await SegmentLog.open(await folderLogFiles(`${this.#home}/log`));
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    let pauseMs = PUMP_MS;
+    let seen = -1;
+    let trimAtMs = 0;
+    while (!signal.aborted) {
+      const life = this.#life;
+      if (life !== undefined) {
+        life.pump();
+        const progress = life.ring.applied + life.stream.received;
+        pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
+        seen = progress;
+        if (this.#clock.monotonicMs() > trimAtMs) {
+          trimAtMs = this.#clock.monotonicMs() + TRIM_MS;
+          await life.trim().catch((error: unknown) => this.#complain(error));
+        }
+      }
+      await this.#clock.sleep(pauseMs, signal);
+    }
+  }
+
+  #complain(error: unknown): void {
+    this.#report("warning", (error as Error).message, { job: this.#record.name });
+  }
+
+  setPaused(isPaused: boolean): void {
+    this.#save({ isPaused });
+    this.#life?.copy.setPaused(isPaused);
+  }
+
+  /** Ends everything; what is not applied stays in the log. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    await this.#switching;
+    await this.#life?.stop();
+    this.#life = undefined;
+    await this.#log.close();
+  }
+
+  /** The job is no more: everything but the replica goes. */
+  async remove(): Promise<void> {
+    await this.stop();
+    removeTree(this.#shmDir);
+    removeTree(this.#home);
+  }
+}

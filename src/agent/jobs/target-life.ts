@@ -1,0 +1,161 @@
+/**
+ * One life of a target's ring, and what works on it: the stream that fills it, the applier that
+ * empties it, and who sees to it that the copy becomes complete. When the source's ring is another
+ * one, the life ends and a new one begins.
+ */
+import { Ring } from "../../journal/ring.ts";
+import { HeaderAt } from "../../journal/ring-layout.ts";
+import type { SegmentLog } from "../../journal/segment-log.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { isAlive, sendSignal } from "../../platform/processes.ts";
+import type { TargetCopy } from "../../protocol/stream-messages.ts";
+import { StreamTarget } from "../../replication/stream-target.ts";
+import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
+import { CopySupervisor } from "../copy-supervisor.ts";
+import { RingGauge, type RingSample } from "../ring-gauge.ts";
+import { replicaOf, type TargetRecord } from "./target-record.ts";
+
+/** Records that wait for the applier; behind it there is the log. */
+const RING_ARENA_BYTES = 96 << 20;
+const RING_SLOTS = 1 << 18;
+
+export interface TargetLifeParts {
+  readonly clock: Clock;
+  readonly log: SegmentLog;
+  readonly record: TargetRecord;
+  readonly shmDir: string;
+  readonly applierLog: string;
+  readonly save: (change: Partial<TargetRecord>) => void;
+  readonly onNotice: (event: ApplierEvent) => void;
+  readonly onConnection: (change: { readonly connected: boolean; readonly why: string }) => void;
+}
+
+export function ringPath(shmDir: string): string {
+  return `${shmDir}/ring`;
+}
+
+/** A ring whose first op will have the LSN `firstLsn`. */
+export function createTargetRing(shmDir: string, firstLsn: number): Ring {
+  const sizes = { arenas: 1, indexSlots: RING_SLOTS, arenaBytes: RING_ARENA_BYTES };
+  return Ring.create(ringPath(shmDir), sizes, firstLsn);
+}
+
+export class TargetLife {
+  readonly ring: Ring;
+  readonly stream: StreamTarget;
+  readonly copy: CopySupervisor;
+  readonly applier: ApplierLink;
+  readonly #gauge: RingGauge;
+  readonly #log: SegmentLog;
+  readonly #clock: Clock;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(parts: TargetLifeParts, ring: Ring) {
+    const { clock, record, log } = parts;
+    this.ring = ring;
+    this.#log = log;
+    this.#clock = clock;
+    this.#gauge = new RingGauge(ring);
+    this.applier = new ApplierLink({
+      clock,
+      logFile: parts.applierLog,
+      config: {
+        shmDir: parts.shmDir,
+        mounts: record.mounts.map((mount) => ({
+          index: mount.index,
+          rootIno: mount.rootIno,
+          replica: replicaOf(record, mount),
+        })),
+        rules: { include: record.include, exclude: record.exclude },
+        orphans: record.orphans,
+      },
+      listener: (event) => {
+        this.copy.observe(event);
+        if (event["event"] === "applier-started") {
+          parts.save({ applier: this.applier.process ?? null });
+        }
+        if (event["event"] === "notice") parts.onNotice(event);
+      },
+    });
+    this.copy = new CopySupervisor({
+      clock,
+      applier: this.applier,
+      due: record.due,
+      isPaused: record.isPaused,
+      gaps: () => ring.word(HeaderAt.gaps),
+      onDue: (due) => parts.save({ due }),
+    });
+    this.stream = new StreamTarget({
+      clock,
+      log,
+      ring,
+      copy: () => this.#copyState(),
+      onChange: parts.onConnection,
+    });
+  }
+
+  async start(record: TargetRecord): Promise<void> {
+    await endOldApplier(record, this.#clock);
+    this.stream.start();
+    this.applier.start();
+    if (record.isPaused) this.applier.setPaused(true);
+    this.#running = this.copy.run(this.#stopping.signal);
+  }
+
+  sample(): RingSample {
+    return this.#gauge.sample();
+  }
+
+  /** Called often. */
+  pump(): void {
+    this.stream.pump();
+  }
+
+  /** What is applied and will not be asked for again may leave the log. */
+  async trim(): Promise<void> {
+    await this.#log.trimBelow(this.ring.applied + 1);
+  }
+
+  #copyState(): TargetCopy {
+    const { due, work, progress, pendingResyncs, isPaused, isReplicaFull, problem } = this.copy;
+    return {
+      due,
+      work: work ?? null,
+      percent: progress?.percent ?? 0,
+      etaSeconds: progress?.etaSeconds ?? null,
+      filesDone: progress?.filesDone ?? 0,
+      filesTotal: progress?.filesTotal ?? 0,
+      bytesDone: progress?.bytesDone ?? 0,
+      bytesTotal: progress?.bytesTotal ?? 0,
+      pendingResyncs,
+      isPaused,
+      isReplicaFull,
+      problem: this.stream.problem ?? problem ?? null,
+    };
+  }
+
+  /** Everything that is durable is applied; false: it was given up after `timeoutMs`. */
+  async drain(timeoutMs: number): Promise<boolean> {
+    const deadline = this.#clock.monotonicMs() + timeoutMs;
+    while (this.ring.applied < this.stream.durable) {
+      if (this.#clock.monotonicMs() > deadline || this.copy.isPaused) return false;
+      await this.#clock.sleep(5);
+    }
+    return true;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.stream.stop();
+    await this.applier.stop();
+    await this.#running;
+  }
+}
+
+/** It is safe to kill, and two must never work on one ring. */
+async function endOldApplier({ applier }: TargetRecord, clock: Clock): Promise<void> {
+  if (applier === null) return;
+  sendSignal(applier, "SIGKILL");
+  while (isAlive(applier)) await clock.sleep(5);
+}

@@ -1,0 +1,93 @@
+/** One target of a job, as its source sees it: the stream, and what the target says of its copy. */
+import type { Clock } from "../../platform/clock.ts";
+import type {
+  AskTuple,
+  SourceState,
+  TargetCopy,
+  TargetState,
+} from "../../protocol/stream-messages.ts";
+import { AnswerRouting } from "../../replication/answer-routing.ts";
+import type { OpStore } from "../../replication/op-store.ts";
+import { Bandwidth } from "../../replication/bandwidth.ts";
+import {
+  type Compression,
+  StreamSource,
+  type StreamSourceOptions,
+} from "../../replication/stream-source.ts";
+
+export interface TargetLinkOptions {
+  readonly index: number;
+  readonly count: number;
+  readonly agent: string;
+  readonly clock: Clock;
+  readonly store: OpStore;
+  readonly compression: Compression;
+  readonly limitBytes: number | null;
+  readonly connect: StreamSourceOptions["connect"];
+  readonly ringState: () => SourceState;
+  readonly onTarget: (state: TargetState) => void;
+  readonly report: (level: "info" | "warning", message: string) => void;
+}
+
+export class TargetLink {
+  readonly agent: string;
+  readonly stream: StreamSource;
+  /** Of the target's applier to our mirror thread, not given yet. */
+  readonly questions: AskTuple[] = [];
+  readonly #bandwidth: Bandwidth;
+  readonly #routing: AnswerRouting;
+  #copy: TargetCopy | undefined;
+
+  constructor(options: TargetLinkOptions) {
+    this.agent = options.agent;
+    this.#bandwidth = new Bandwidth(options.limitBytes ?? undefined);
+    this.#routing = new AnswerRouting(options.index, options.count);
+    let lastWhy = "";
+    this.stream = new StreamSource({
+      clock: options.clock,
+      store: options.store,
+      compression: options.compression,
+      route: (records) => this.#routing.route(records),
+      connect: options.connect,
+      ringState: options.ringState,
+      onTarget: (state) => {
+        if (state.copy !== undefined) this.#copy = state.copy;
+        options.onTarget(state);
+      },
+      onChange: ({ connected, why }) => {
+        if (!connected) this.#copy = undefined;
+        // A target that stays away says the same at each try.
+        if (!connected && why === lastWhy) return;
+        lastWhy = why;
+        options.report(connected ? "info" : "warning", connected ? "connected" : `apart: ${why}`);
+      },
+      allowance: () => {
+        return this.#bandwidth.allowance(options.clock.monotonicMs(), this.stream?.bytesSent ?? 0);
+      },
+    });
+  }
+
+  get durable(): number {
+    return this.stream.durable;
+  }
+  get applied(): number {
+    return this.stream.applied;
+  }
+  /** What the target last said; undefined while it is away. */
+  get copy(): TargetCopy | undefined {
+    return this.stream.isConnected ? this.#copy : undefined;
+  }
+
+  /** The number under which the mirror thread gets this target's question. */
+  tag(number: number): number {
+    return this.#routing.tag(number);
+  }
+
+  pump(availableLsn: number): void {
+    this.stream.pump(availableLsn);
+  }
+
+  stop(): Promise<void> {
+    return this.stream.stop();
+  }
+}

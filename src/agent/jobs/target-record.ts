@@ -1,0 +1,70 @@
+/** What a target keeps of one job between its agent's lives: `record.json` in the job's folder. */
+import type { StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
+import type { ProcessIdentity } from "../../platform/processes.ts";
+import type { DueWork } from "../instance-record.ts";
+
+const VERSION = 1;
+
+export interface TargetRecord {
+  readonly version: typeof VERSION;
+  readonly job: string;
+  readonly name: string;
+  /** Who may send: the id and the name of the source's agent. */
+  readonly source: { readonly id: string; readonly name: string };
+  readonly epoch: number;
+  /** Set when the replica was promoted: nothing is taken any more. */
+  readonly promotedAt: string | null;
+  readonly stream: string | null;
+  readonly mounts: readonly StreamMount[];
+  /** Folder that holds one folder for each mount, named by its index. */
+  readonly replica: string;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  readonly orphans: "keep" | "aside" | "delete";
+  readonly due: DueWork;
+  readonly isPaused: boolean;
+  /** Shared memory of another boot is gone. */
+  readonly bootId: string;
+  readonly applier: ProcessIdentity | null;
+}
+
+export function newTargetRecord(
+  hello: StreamHello,
+  source: { readonly id: string; readonly name: string },
+  replica: string,
+  bootId: string,
+): TargetRecord {
+  const { job, name, epoch, mounts, include, exclude, orphans } = hello;
+  return {
+    version: VERSION,
+    job,
+    name,
+    source: { id: source.id, name: source.name },
+    epoch,
+    promotedAt: null,
+    stream: null,
+    mounts,
+    replica,
+    include,
+    exclude,
+    orphans,
+    due: "mirror",
+    isPaused: false,
+    bootId,
+    applier: null,
+  };
+}
+
+/** Undefined for what no Standin of this version wrote. */
+export function parseTargetRecord(value: unknown): TargetRecord | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const record = value as Partial<TargetRecord>;
+  if (record.version !== VERSION) return undefined;
+  if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
+  if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
+  return value as TargetRecord;
+}
+
+export function replicaOf(record: TargetRecord, mount: StreamMount): string {
+  return `${record.replica}/${mount.index}`;
+}
