@@ -282,7 +282,7 @@ export class SegmentLog {
       this.#waiters = [];
       const failure = await this.#round(round).catch((error: unknown) => error);
       for (const { lsn, until, resolve, reject } of round) {
-        if (this.#failure === undefined && lsn <= this.#reached(until)) {
+        if (lsn <= this.#reached(until)) {
           resolve(this.#reached(until));
         } else {
           reject(failure);
@@ -414,9 +414,14 @@ export class SegmentLog {
       if (oldest === undefined || following === undefined || oldest.lastLsn >= lsn) return;
       oldest.isGone = true;
       this.#segments.shift();
-      await this.#files.remove(oldest.name);
-      // One by one: a power cut must not leave a hole between segments.
-      await this.#files.syncFolder();
+      try {
+        await this.#files.remove(oldest.name);
+        // One by one: a power cut must not leave a hole between segments.
+        await this.#files.syncFolder();
+      } catch (error) {
+        // Never LOG_FULL: whether the file is there is not known any more.
+        throw logIo(`removing segment ${oldest.name}`, error);
+      }
     }
   }
 
