@@ -22,6 +22,8 @@ import { type AgentRequest, checkAgentRequest } from "./agent-request.ts";
 import { Admission, checkAgentName, createFleet } from "./enrollment.ts";
 import { addFleetCommands } from "./fleet-commands.ts";
 import type { FleetStore } from "./fleet-store.ts";
+import { addJobCommands } from "./jobs/job-commands.ts";
+import { Jobs } from "./jobs/jobs.ts";
 import type { Loop } from "./loop.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { Membership } from "./membership.ts";
@@ -142,6 +144,10 @@ export class AgentDaemon {
     commands.add("status", () => ({ ...this.#status() }));
     this.addLoop(membership);
     this.addLoop(renewal);
+    const { statePath } = this;
+    const jobs = new Jobs({ store, network, log, clock, statePath });
+    addJobCommands(commands, jobs);
+    this.addLoop(jobs);
   }
 
   #status(): object {

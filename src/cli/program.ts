@@ -1,10 +1,9 @@
 /** The command line: names, options, help. What a command does is loaded when it is run. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
-import { StandinError } from "../base/errors.ts";
-import { parseSize } from "../base/units.ts";
 import { ExitCode } from "./exit-code.ts";
 import { addFleetPrograms } from "./fleet-program.ts";
+import { addJobPrograms, sizeArgument } from "./job-program.ts";
 import { reportError } from "./output.ts";
 
 const EXAMPLES = `
@@ -54,6 +53,7 @@ function buildProgram(version: string, setExitCode: SetExitCode): Command {
   addPause(program, setExitCode);
   addDemo(program, setExitCode);
   addFleetPrograms(program, setExitCode);
+  addJobPrograms(program, setExitCode);
   return program;
 }
 
@@ -104,9 +104,10 @@ function instanceCommand(program: Command, name: string, summary: string): Comma
     .command(name)
     .summary(summary)
     .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
+    .argument("[job]", "a job of this server's agent; none: the standin local that runs here")
     .option(
       "--state <dir>",
-      "the instance's state folder (or STANDIN_STATE; default: the only one)",
+      "the instance's or agent's state folder (or STANDIN_STATE; default: the only one)",
     )
     .option("--json", "print JSON");
 }
@@ -122,7 +123,12 @@ Examples:
   standin status --watch
   standin status --json | jq .protected`,
     )
-    .action(async (options) => {
+    .action(async (job: string | undefined, options) => {
+      if (job !== undefined) {
+        const { runJobs } = await import("./job-commands.ts");
+        setExitCode(await runJobs({ job, ...options }));
+        return;
+      }
       const { runStatus } = await import("./status-command.ts");
       setExitCode(await runStatus(options));
     });
@@ -138,7 +144,12 @@ Examples:
   standin flush && snapshot-the-copy
   standin flush --timeout 5`,
     )
-    .action(async (options) => {
+    .action(async (job: string | undefined, options) => {
+      if (job !== undefined) {
+        const { runJobFlush } = await import("./job-commands.ts");
+        setExitCode(await runJobFlush({ job, ...options }));
+        return;
+      }
       const { runFlush } = await import("./instance-commands.ts");
       setExitCode(await runFlush(options));
     });
@@ -156,7 +167,12 @@ Examples:
   standin verify
   standin verify --repair`,
     )
-    .action(async (options) => {
+    .action(async (job: string | undefined, options) => {
+      if (job !== undefined) {
+        const { runJobVerify } = await import("./job-commands.ts");
+        setExitCode(await runJobVerify({ job, ...options }));
+        return;
+      }
       const { runVerify } = await import("./instance-commands.ts");
       setExitCode(await runVerify(options));
     });
@@ -168,16 +184,23 @@ function addPause(program: Command, setExitCode: SetExitCode): void {
       "after",
       "\nExample:\n  standin pause && tar -c /backup/mail > mail.tar; standin resume",
     )
-    .action(async (options) => {
-      const { runSetPaused } = await import("./instance-commands.ts");
-      setExitCode(await runSetPaused({ ...options, isPaused: true }));
-    });
+    .action(async (job, options) => setExitCode(await setPaused(job, options, true)));
   instanceCommand(program, "resume", "go on changing the copy")
     .addHelpText("after", "\nExample:\n  standin resume")
-    .action(async (options) => {
-      const { runSetPaused } = await import("./instance-commands.ts");
-      setExitCode(await runSetPaused({ ...options, isPaused: false }));
-    });
+    .action(async (job, options) => setExitCode(await setPaused(job, options, false)));
+}
+
+async function setPaused(
+  job: string | undefined,
+  options: ChosenInstance,
+  isPaused: boolean,
+): Promise<number> {
+  if (job !== undefined) {
+    const { runJobPaused } = await import("./job-commands.ts");
+    return await runJobPaused({ ...options, job, isPaused });
+  }
+  const { runSetPaused } = await import("./instance-commands.ts");
+  return await runSetPaused({ ...options, isPaused });
 }
 
 function addDemo(program: Command, setExitCode: SetExitCode): void {
@@ -197,16 +220,6 @@ function addDemo(program: Command, setExitCode: SetExitCode): void {
       const { runDemo } = await import("./demo/run-demo.ts");
       setExitCode(await runDemo(options));
     });
-}
-
-/** Errors of the value itself are wrong usage. */
-function sizeArgument(text: string): number {
-  try {
-    return parseSize(text);
-  } catch (error) {
-    if (error instanceof StandinError) throw new InvalidArgumentError(error.hint ?? error.message);
-    throw error;
-  }
 }
 
 function secondsArgument(text: string): number {

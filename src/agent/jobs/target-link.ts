@@ -14,6 +14,7 @@ import {
   StreamSource,
   type StreamSourceOptions,
 } from "../../replication/stream-source.ts";
+import { LagTracker } from "../lag-tracker.ts";
 
 export interface TargetLinkOptions {
   readonly index: number;
@@ -34,12 +35,15 @@ export class TargetLink {
   readonly stream: StreamSource;
   /** Of the target's applier to our mirror thread, not given yet. */
   readonly questions: AskTuple[] = [];
+  readonly lag = new LagTracker();
+  readonly #clock: Clock;
   readonly #bandwidth: Bandwidth;
   readonly #routing: AnswerRouting;
   #copy: TargetCopy | undefined;
 
   constructor(options: TargetLinkOptions) {
     this.agent = options.agent;
+    this.#clock = options.clock;
     this.#bandwidth = new Bandwidth(options.limitBytes ?? undefined);
     this.#routing = new AnswerRouting(options.index, options.count);
     let lastWhy = "";
@@ -84,6 +88,7 @@ export class TargetLink {
   }
 
   pump(availableLsn: number): void {
+    this.lag.observe(this.#clock.monotonicMs(), availableLsn, this.stream.applied);
     this.stream.pump(availableLsn);
   }
 

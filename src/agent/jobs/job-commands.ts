@@ -1,0 +1,67 @@
+/** Commands of the control socket about jobs. */
+import { StandinError } from "../../base/errors.ts";
+import { processorCount } from "../../platform/machine.ts";
+import type { AgentCommands } from "../agent-commands.ts";
+import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
+import type { Jobs } from "./jobs.ts";
+import type { JobSettings } from "./source-record.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
+  commands.add("protect", async (body) => {
+    const { id, name } = await jobs.protect(settingsOf(body), body["allowOpenFiles"] === true);
+    return { id, name };
+  });
+  commands.add("unprotect", ({ job }) => jobs.unprotect(String(job)));
+  commands.add("jobs", () => ({
+    jobs: jobs.status(),
+    problems: [...jobs.problems].map(([id, problem]) => ({ id, problem })),
+  }));
+  commands.add("job-flush", ({ job, timeoutMs }, _progress, asker) =>
+    jobs.flush(String(job), Number(timeoutMs), asker),
+  );
+  commands.add("job-verify", ({ job, repair }) => jobs.verify(String(job), repair === true));
+  commands.add("job-pause", ({ job, paused }) => jobs.setPaused(String(job), paused === true));
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+function settingsOf(body: Body): JobSettings {
+  const { name, replica, limitBytes, compression, orphans } = body;
+  if (typeof name !== "string" || !NAME.test(name)) {
+    throw new StandinError("INVALID_NAME", `${String(name)} cannot be the name of a job`, {
+      hint: "Letters, digits, dot, dash and underscore; at most 63.",
+    });
+  }
+  const targets = texts(body, "targets").map((agent) => ({ agent }));
+  const paths = texts(body, "paths");
+  if (paths.length === 0 || targets.length === 0) {
+    throw new StandinError("INVALID_JOB", "a job has a folder and a target at least");
+  }
+  if (paths.length > 1) {
+    throw new StandinError("ONE_PATH", "a job protects one folder in this release", {
+      hint: "Protect each folder with a job of its own, or the folder that holds them all.",
+    });
+  }
+  return {
+    name,
+    paths,
+    targets,
+    replica: typeof replica === "string" ? replica : null,
+    include: texts(body, "include"),
+    exclude: texts(body, "exclude"),
+    orphans: orphans === "keep" || orphans === "delete" ? orphans : "aside",
+    compression: compression === "off" || compression === "on" ? compression : "adaptive",
+    limitBytes: typeof limitBytes === "number" && limitBytes > 0 ? limitBytes : null,
+    ringBytes: typeof body["ringBytes"] === "number" ? body["ringBytes"] : RING_BYTES_DEFAULT,
+    workers: defaultWorkers(processorCount()),
+  };
+}
+
+function texts(body: Body, name: string): readonly string[] {
+  const value = body[name] ?? [];
+  const isRight = Array.isArray(value) && value.every((text) => typeof text === "string");
+  if (isRight) return value as readonly string[];
+  throw new StandinError("INVALID_JOB", `${name} is no list of texts`);
+}

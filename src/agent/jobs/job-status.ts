@@ -1,0 +1,169 @@
+/** What an agent says of a job. Nothing is called protected that is not. */
+import type { StatusReason } from "../instance-status.ts";
+import type { SourceJob } from "./source-job.ts";
+import type { TargetJob } from "./target-job.ts";
+import type { TargetLink } from "./target-link.ts";
+
+export interface TargetStatus {
+  readonly agent: string;
+  readonly isConnected: boolean;
+  readonly durableLsn: number;
+  readonly appliedLsn: number;
+  readonly lagOps: number;
+  readonly lagSeconds: number;
+  readonly lagP99Seconds: number;
+  readonly bytesSent: number;
+  readonly progress: {
+    readonly work: string;
+    readonly percent: number;
+    readonly etaSeconds: number | null;
+  } | null;
+  readonly reasons: readonly StatusReason[];
+}
+
+/** Of a job that is sent from here. */
+export interface SourceStatus {
+  readonly role: "source";
+  readonly id: string;
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly epoch: number;
+  readonly protected: boolean;
+  readonly reasons: readonly StatusReason[];
+  readonly lsn: number;
+  readonly queueBytes: number;
+  readonly spilledBytes: number;
+  readonly targets: readonly TargetStatus[];
+}
+
+/** Of a job that is received here. */
+export interface ReplicaStatus {
+  readonly role: "target";
+  readonly id: string;
+  readonly name: string;
+  readonly source: string;
+  readonly replica: string;
+  readonly epoch: number;
+  readonly promotedAt: string | null;
+  readonly isConnected: boolean;
+  readonly receivedLsn: number;
+  readonly durableLsn: number;
+  readonly appliedLsn: number;
+  readonly duplicates: number;
+  readonly isPaused: boolean;
+  readonly due: string;
+  readonly problem: string | null;
+}
+
+export type JobStatus = SourceStatus | ReplicaStatus;
+
+export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string): SourceStatus {
+  const { id, name, paths, epoch } = job.record;
+  const sample = job.sample();
+  const targets = job.links.map((link) => targetStatus(link, job.lastLsn, nameOf(link.agent)));
+  const reasons = captureReasons(job);
+  const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
+  return {
+    role: "source",
+    id,
+    name,
+    paths,
+    epoch,
+    protected: all.length === 0 && targets.length > 0,
+    reasons,
+    lsn: job.lastLsn,
+    queueBytes: sample.bytesPending,
+    spilledBytes: job.store.spilledBytes,
+    targets,
+  };
+}
+
+function captureReasons(job: SourceJob): StatusReason[] {
+  const reasons: StatusReason[] = [];
+  const add = (code: string, message: string) => reasons.push({ code, message });
+  const { fenced, targets } = job.record;
+  const sample = job.sample();
+  if (fenced !== null) add("FENCED", fenced);
+  else if (job.capture.isBroken) {
+    add("ENGINE_BROKEN", "the capture engine cannot run; the folder is in use without it");
+  } else if (!job.capture.isMounted) {
+    add("MOUNT_LOST", "a folder is not mounted: changes are not captured");
+  } else if (!job.capture.known.isServing) {
+    add("ENGINE_DOWN", "the capture engine is being started; applications wait");
+  }
+  if (targets.length === 0) add("NO_TARGET", "the job has no target: changes go nowhere");
+  if (sample.recording === "gap") {
+    add("GAP", `${sample.opsLost} changes were not captured, a resync follows`);
+  }
+  const { spillProblem } = job.store;
+  if (spillProblem !== undefined)
+    add("SPILL_FAILED", `changes cannot be kept on disk: ${spillProblem}`);
+  return reasons;
+}
+
+function targetStatus(link: TargetLink, head: number, agent: string): TargetStatus {
+  const { stream, copy } = link;
+  const lag = link.lag.figures();
+  return {
+    agent,
+    isConnected: stream.isConnected,
+    durableLsn: stream.durable,
+    appliedLsn: stream.applied,
+    lagOps: Math.max(0, head - stream.applied),
+    lagSeconds: lag.nowMs / 1000,
+    lagP99Seconds: lag.p99Ms / 1000,
+    bytesSent: stream.bytesSent,
+    progress:
+      copy === undefined || copy.work === null
+        ? null
+        : { work: copy.work, percent: copy.percent, etaSeconds: copy.etaSeconds },
+    reasons: targetReasons(link, agent),
+  };
+}
+
+function targetReasons({ stream, copy }: TargetLink, agent: string): StatusReason[] {
+  const reasons: StatusReason[] = [];
+  const add = (code: string, message: string) =>
+    reasons.push({ code, message: `${agent}: ${message}` });
+  if (!stream.isConnected) {
+    add(
+      "TARGET_AWAY",
+      `not connected${stream.lastError === undefined ? "" : ` (${stream.lastError})`}`,
+    );
+    return reasons;
+  }
+  if (copy === undefined) {
+    add("COPY_UNKNOWN", "has not said yet how its copy is");
+    return reasons;
+  }
+  if (copy.due === "mirror") add("NOT_MIRRORED", "the first full copy is not complete");
+  if (copy.due === "resync") add("RESYNC_DUE", "the copy is being compared and repaired");
+  if (copy.isPaused) add("PAUSED", "applying is paused: changes wait on its disk");
+  if (copy.isReplicaFull) add("REPLICA_FULL", "the replica's disk is full");
+  if (copy.pendingResyncs > 0 && copy.due === "none") {
+    add("FILES_DIFFER", `${copy.pendingResyncs} files differ and are being copied again`);
+  }
+  if (copy.problem !== null) add("PROBLEM", copy.problem);
+  return reasons;
+}
+
+export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
+  const { job, name, source, replica, epoch, promotedAt, isPaused, due } = record;
+  return {
+    role: "target",
+    id: job,
+    name,
+    source: source.name,
+    replica,
+    epoch,
+    promotedAt,
+    isConnected: life?.stream.isConnected ?? false,
+    receivedLsn: life?.stream.received ?? 0,
+    durableLsn: life?.stream.durable ?? 0,
+    appliedLsn: life?.ring.applied ?? 0,
+    duplicates: life?.stream.duplicates ?? 0,
+    isPaused,
+    due,
+    problem: life?.stream.problem ?? life?.copy.problem ?? null,
+  };
+}

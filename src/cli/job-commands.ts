@@ -1,0 +1,199 @@
+/** The commands about jobs between servers: protect, unprotect, jobs, and what is asked of one. */
+import Table from "cli-table3";
+
+import { agentSocket, agentStatePath } from "../agent/agent-state.ts";
+import type { AgentRequest } from "../agent/agent-request.ts";
+import { ControlClient } from "../agent/control-client.ts";
+import type { JobStatus, ReplicaStatus, SourceStatus } from "../agent/jobs/job-status.ts";
+import { formatBytes } from "../base/units.ts";
+import { ExitCode } from "./exit-code.ts";
+import { outputFor } from "./output.ts";
+
+interface JobArguments {
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+const HINTS = {
+  notRunning:
+    "Start it with systemctl start standin-agent, or standin agent --listen ADDRESS:PORT.",
+  gone: "Look into its log: journalctl -u standin-agent.",
+};
+
+async function ask<T>(given: JobArguments, command: string, body: object): Promise<T> {
+  const path = agentSocket(agentStatePath(given.state));
+  const client = await ControlClient.connect<Omit<AgentRequest, "id">>(path, HINTS);
+  try {
+    return (await client.request({ command, body: { ...body } })) as T;
+  } finally {
+    client.close();
+  }
+}
+
+export interface ProtectArguments extends JobArguments {
+  readonly paths: readonly string[];
+  readonly to: readonly string[];
+  readonly name?: string;
+  readonly replica?: string;
+  readonly include?: readonly string[];
+  readonly exclude?: readonly string[];
+  readonly orphans: string;
+  readonly compress: string;
+  readonly limit?: number;
+  readonly ring?: number;
+  readonly allowOpenFiles?: boolean;
+}
+
+export async function runProtect(given: ProtectArguments): Promise<number> {
+  const output = outputFor(given.json === true);
+  const name = given.name ?? nameFor(given.paths[0] ?? "");
+  const body = {
+    name,
+    paths: given.paths,
+    targets: given.to,
+    replica: given.replica,
+    include: given.include ?? [],
+    exclude: given.exclude ?? [],
+    orphans: given.orphans,
+    compression: given.compress,
+    limitBytes: given.limit,
+    ringBytes: given.ring,
+    allowOpenFiles: given.allowOpenFiles === true,
+  };
+  const job = await ask<{ id: string; name: string }>(given, "protect", body);
+  output.json({ event: "protected", ...job });
+  output.text(`job ${job.name} captures every change; the first full copy has begun`);
+  output.text("  Look at it with standin jobs, or wait for it: standin flush " + job.name);
+  return ExitCode.ok;
+}
+
+/** The last part of the path, as far as it can be a name. */
+function nameFor(path: string): string {
+  const last = path.replace(/\/+$/, "").split("/").at(-1) ?? "";
+  const name = last.replaceAll(/[^A-Za-z0-9._-]/g, "-").replace(/^[^A-Za-z0-9]+/, "");
+  return name === "" ? "job" : name.slice(0, 63);
+}
+
+export async function runUnprotect(
+  given: JobArguments & { readonly job: string },
+): Promise<number> {
+  const output = outputFor(given.json === true);
+  const { unreachable } = await ask<{ unreachable: string[] }>(given, "unprotect", {
+    job: given.job,
+  });
+  output.json({ event: "unprotected", job: given.job, unreachable });
+  output.text(`job ${given.job} has ended; its folders are as they were before`);
+  for (const agent of unreachable) output.text(`  ${agent} was not reached and keeps its replica`);
+  return ExitCode.ok;
+}
+
+interface JobsAnswer {
+  readonly jobs: readonly JobStatus[];
+  readonly problems: readonly { readonly id: string; readonly problem: string }[];
+}
+
+export async function runJobs(given: JobArguments & { readonly job?: string }): Promise<number> {
+  const output = outputFor(given.json === true);
+  const { jobs: all, problems } = await ask<JobsAnswer>(given, "jobs", {});
+  const jobs = all.filter(({ id, name }) => {
+    return given.job === undefined || given.job === name || given.job === id;
+  });
+  output.json({ jobs, problems });
+  const sources = jobs.filter((job): job is SourceStatus => job.role === "source");
+  const replicas = jobs.filter((job): job is ReplicaStatus => job.role === "target");
+  if (jobs.length === 0) output.text("there are no jobs here");
+  if (sources.length > 0) output.text(sourceTable(sources));
+  for (const { name, reasons, targets } of sources) {
+    for (const { message } of [...reasons, ...targets.flatMap((target) => target.reasons)]) {
+      output.text(`  ${name} is not protected: ${message}`);
+    }
+  }
+  if (replicas.length > 0) output.text(replicaTable(replicas));
+  for (const { id, problem } of problems) output.text(`  job ${id} does not start: ${problem}`);
+  return ExitCode.ok;
+}
+
+function sourceTable(sources: readonly SourceStatus[]): string {
+  const table = new Table({ head: ["job", "folders", "to", "protected", "behind", "queue"] });
+  for (const {
+    name,
+    paths,
+    targets,
+    protected: isProtected,
+    queueBytes,
+    spilledBytes,
+  } of sources) {
+    const behind = targets.map(({ lagOps, lagSeconds, progress }) => {
+      if (progress !== null) return `${progress.work} ${progress.percent.toFixed(1)} %`;
+      return `${lagOps} ops, ${lagSeconds.toFixed(1)} s`;
+    });
+    table.push([
+      name,
+      paths.join("\n"),
+      targets.map(({ agent }) => agent).join("\n"),
+      isProtected ? "yes" : "NO",
+      behind.join("\n"),
+      formatBytes(queueBytes + spilledBytes),
+    ]);
+  }
+  return table.toString();
+}
+
+function replicaTable(replicas: readonly ReplicaStatus[]): string {
+  const table = new Table({ head: ["job", "from", "replica", "connected", "received", "applied"] });
+  for (const {
+    name,
+    source,
+    replica,
+    isConnected,
+    promotedAt,
+    durableLsn,
+    appliedLsn,
+  } of replicas) {
+    const state = promotedAt === null ? (isConnected ? "yes" : "NO") : `promoted ${promotedAt}`;
+    table.push([name, source, replica, state, String(durableLsn), String(appliedLsn)]);
+  }
+  return table.toString();
+}
+
+export async function runJobFlush(
+  given: JobArguments & { readonly job: string; readonly timeout: number },
+): Promise<number> {
+  const output = outputFor(given.json === true);
+  const body = { job: given.job, timeoutMs: given.timeout * 1000 };
+  const { lsn } = await ask<{ lsn: number }>(given, "job-flush", body);
+  output.text(`everything up to LSN ${lsn} is in every replica`);
+  output.json({ event: "flushed", lsn });
+  return ExitCode.ok;
+}
+
+interface VerifyAnswer {
+  readonly targets: readonly { readonly agent: string; readonly different?: number }[];
+}
+
+export async function runJobVerify(
+  given: JobArguments & { readonly job: string; readonly repair?: boolean },
+): Promise<number> {
+  const output = outputFor(given.json === true);
+  const repair = given.repair === true;
+  const answer = await ask<VerifyAnswer>(given, "job-verify", { job: given.job, repair });
+  output.json({ event: "verified", ...answer });
+  let differs = false;
+  for (const { agent, different = 0 } of answer.targets) {
+    const what = different === 0 ? "is equal" : `differs in ${different} places`;
+    output.text(`${agent}: ${what}${different > 0 && repair ? ", repaired" : ""}`);
+    differs ||= different > 0;
+  }
+  return differs && !repair ? ExitCode.failed : ExitCode.ok;
+}
+
+export async function runJobPaused(
+  given: JobArguments & { readonly job: string; readonly isPaused: boolean },
+): Promise<number> {
+  const output = outputFor(given.json === true);
+  const { job, isPaused } = given;
+  await ask(given, "job-pause", { job, paused: isPaused });
+  output.json({ event: isPaused ? "paused" : "resumed", job });
+  output.text(isPaused ? `${job}: changes wait on the target's disk` : `${job}: applying goes on`);
+  return ExitCode.ok;
+}

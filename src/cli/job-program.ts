@@ -1,0 +1,98 @@
+/** The part of the command line that is about jobs between servers: options and help. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+
+import { StandinError } from "../base/errors.ts";
+import { parseSize } from "../base/units.ts";
+
+type SetExitCode = (code: number) => void;
+
+const STATE_HELP = "the agent's state folder (or STANDIN_STATE; default: /var/lib/standin)";
+
+export function addJobPrograms(program: Command, setExitCode: SetExitCode): void {
+  addProtect(program, setExitCode);
+  addUnprotect(program, setExitCode);
+  addJobs(program, setExitCode);
+}
+
+function addProtect(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("protect")
+    .summary("protect folders of this server with a replica on another")
+    .description(
+      "Mounts over the folder in place, copies it to the other servers while it is in use, and\n" +
+        "then sends every change in order. Goes on by itself after restarts, until unprotect.",
+    )
+    .argument("<path...>", "folder to protect")
+    .requiredOption("--to <agent...>", "servers that get a replica, by name (standin agents)")
+    .option("--name <job>", "name of the job (default: the folder's)")
+    .option("--replica <dir>", "folder for the replica there (default: in the agent's state)")
+    .option("--include <glob...>", "copy only what matches")
+    .option("--exclude <glob...>", "leave out what matches")
+    .addOption(
+      new Option("--orphans <policy>", "files in the replica that the source does not have")
+        .choices(["keep", "aside", "delete"])
+        .default("aside"),
+    )
+    .addOption(
+      new Option("--compress <when>", "zstd: never, always, or while the network is too slow")
+        .choices(["off", "on", "adaptive"])
+        .default("adaptive"),
+    )
+    .option("--limit <rate>", "at most so many bytes a second to each target", sizeArgument)
+    .option("--ring <size>", "memory for changes that are not sent yet", sizeArgument)
+    .option("--allow-open-files", "start although files are open for writing")
+    .option("--state <dir>", STATE_HELP)
+    .option("--json", "print JSON")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  standin protect /srv/mail --to mail2
+  standin protect /srv/db --to db2 db3 --name db --limit 20M
+  standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,
+    )
+    .action(async (paths: string[], options) => {
+      const { runProtect } = await import("./job-commands.ts");
+      setExitCode(await runProtect({ paths, ...options }));
+    });
+}
+
+function addUnprotect(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("unprotect")
+    .summary("end a job; the folder stays as it is")
+    .description("Ends a job: unmounts its folder, and forgets what the targets hold for it.")
+    .argument("<job>", "its name or id")
+    .option("--state <dir>", STATE_HELP)
+    .option("--json", "print JSON")
+    .addHelpText("after", "\nExample:\n  standin unprotect mail")
+    .action(async (job: string, options) => {
+      const { runUnprotect } = await import("./job-commands.ts");
+      setExitCode(await runUnprotect({ job, ...options }));
+    });
+}
+
+function addJobs(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("jobs")
+    .summary("show what this server sends and receives, and what is not protected")
+    .description("Shows what this server sends and receives, and what is not protected, and why.")
+    .argument("[job]", "only this one")
+    .option("--state <dir>", STATE_HELP)
+    .option("--json", "print JSON")
+    .addHelpText("after", "\nExamples:\n  standin jobs\n  standin jobs --json | jq .jobs")
+    .action(async (job: string | undefined, options) => {
+      const { runJobs } = await import("./job-commands.ts");
+      setExitCode(await runJobs({ ...(job === undefined ? {} : { job }), ...options }));
+    });
+}
+
+/** Errors of the value itself are wrong usage. */
+export function sizeArgument(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    if (error instanceof StandinError) throw new InvalidArgumentError(error.hint ?? error.message);
+    throw error;
+  }
+}
