@@ -221,8 +221,8 @@ test("the reserve of the disk is left alone", async () => {
 
 test("after an I/O error the log takes nothing until it is opened anew", async () => {
   for (const failing of ["write", "syncData", "syncFolder", "rename", "create"] as const) {
-    for (const code of ["EIO", "ENOSPC"]) {
-      const files = memoryFiles();
+    for (const [code, seed] of range(1, 16).map((n) => [n % 2 ? "EIO" : "ENOSPC", n] as const)) {
+      const files = new MemoryLogFiles(new Prng(seed));
       const log = await SegmentLog.open(files, small);
       await log.startStream(streamId(1), 1);
       appendSome(log, 3, 96);
@@ -283,7 +283,7 @@ test("damage at each byte is found; only what no later entry vouches for can be 
       const checked = SegmentLog.open(copy).then((opened) => opened.check());
       await assert.rejects(checked, { code: "LOG_DAMAGED" }, `${name} at ${at}`);
       assert.deepEqual(copy.contentOf(name), damaged, "nothing was changed");
-      if (name !== names[2] && at >= 64) await readsOnlyRight(copy);
+      if (name !== names[2] && at >= 64 && at % 5 === 0) await readsOnlyRight(copy);
     }
   }
   assert.equal(cuts, 112);
