@@ -31,8 +31,8 @@ export class AgentState {
   }
 
   /**
-   * Makes what is missing. @throws {StandinError} `STATE_FOLDER`, `STATE_OPEN` when others may enter
-   * the folder, `AGENT_RUNNING`, and what opening the store throws
+   * Makes what is missing. @throws {StandinError} `STATE_FOLDER`, `STATE_OPEN` when others may
+   * enter the folder, `AGENT_RUNNING`, and what opening the store throws
    */
   static open(given: string): AgentState {
     const path = folderAt(given);

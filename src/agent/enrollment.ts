@@ -126,7 +126,7 @@ export class Admission {
     if (authority !== undefined) return authority;
     const holder = this.#store.members().find((member) => member.isAuthority);
     throw new StandinError("NOT_AUTHORITY", "this agent did not make the fleet", {
-      hint: `Run it on ${holder?.name ?? "the server that did"}, which holds the fleet's authority.`,
+      hint: `Run it on ${holder?.name ?? "the one that did"}, which holds the fleet's authority.`,
     });
   }
 }

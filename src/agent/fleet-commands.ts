@@ -81,7 +81,7 @@ async function remove(
   }
   if (isAuthority && !isForced) {
     throw new StandinError("AUTHORITY_NEEDED", `${name} holds the fleet's authority`, {
-      hint: "Without it nobody can join or renew a certificate. If it is lost, repeat with --force.",
+      hint: "Without it nobody can join or renew. If that server is lost, repeat with --force.",
     });
   }
   store.removeMember(id, clock.wallMs());

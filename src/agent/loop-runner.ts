@@ -1,4 +1,4 @@
-/** One life-cycle for all loops of the agent: start in order, stop in reverse, restart what broke. */
+/** One life-cycle for all loops of the agent: start in order, stop in reverse, restart. */
 import { type Clock, withTimeout } from "../platform/clock.ts";
 import type { AgentLog } from "./agent-log.ts";
 import type { Loop } from "./loop.ts";
@@ -36,7 +36,7 @@ export class LoopRunner {
     return Object.fromEntries(this.#entries.map(({ loop, state }) => [loop.name, state]));
   }
 
-  /** Starts a loop behind those that run. A loop that does not start is stopped; its error thrown. */
+  /** Starts a loop behind those that run. One that does not start is stopped; its error thrown. */
   async start(loop: Loop): Promise<void> {
     const restart = Promise.resolve();
     const pauseMs = RESTART_FIRST_MS;
@@ -60,7 +60,7 @@ export class LoopRunner {
     await this.#stopLoop(entry);
   }
 
-  /** All drain at the same time, then stop, the last one first. Each has its time, then it is left. */
+  /** All drain at the same time, then stop, the last one first. None is waited for without end. */
   async stopAll(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#entries.map((entry) => entry.restart));

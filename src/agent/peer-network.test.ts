@@ -37,7 +37,7 @@ async function allOf(socket: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-test("a connection has peer, purpose, parameters and version, and carries the largest frame", async (t) => {
+test("a connection says what it is for, and carries the largest frame", async (t) => {
   const fleet = await TestFleet.start(t, "a", "b");
   const accepted = Promise.withResolvers<PeerConnection>();
   fleet.agent("b").network.handle("stream", (connection) => {
@@ -190,7 +190,7 @@ test("a session cannot be resumed, so that each connection proves its certificat
   second.destroy();
 });
 
-test("garbage frames end the connection without an answer, before and after the welcome", async (t) => {
+test("garbage frames end the connection without an answer, early and late", async (t) => {
   const fleet = await TestFleet.start(t, "a", "b");
   const raw = await rawTls(t, fleet, "b", "a");
   raw.write(Buffer.alloc(5000, 0xa5));

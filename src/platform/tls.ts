@@ -177,7 +177,7 @@ function unreachable({ host, port }: TlsConnectOptions, cause: Error): StandinEr
     "PEER_UNREACHABLE",
     `nobody answers at ${host}, port ${port}: ${reason}`,
     {
-      hint: "Is the agent running there, and does a firewall between the servers let the port through?",
+      hint: "Is the agent running there, and does the firewall let the port through?",
       cause,
     },
   );

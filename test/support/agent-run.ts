@@ -1,0 +1,113 @@
+/** A `standin agent` of its own for one test: state folder, process, and the way to end it. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const MAIN = join(import.meta.dirname, "../../src/main.ts");
+
+export type LogLine = Readonly<Record<string, unknown>>;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class AgentRun {
+  readonly state: string = `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
+  /** What the agent logged since its last start. */
+  log: LogLine[] = [];
+  #child: ChildProcess | undefined;
+  #ended: Promise<number | null> = Promise.resolve(null);
+
+  constructor(t: TestContext) {
+    t.after(async () => {
+      this.kill();
+      await this.#ended;
+      rmSync(join(this.state, ".."), { recursive: true, force: true });
+    });
+  }
+
+  /** Starts the agent and waits until it is ready. */
+  async start(...options: string[]): Promise<void> {
+    this.spawn(...options);
+    await this.waitFor("ready");
+  }
+
+  spawn(...options: string[]): void {
+    const args = [MAIN, "agent", "--state", this.state, "--json", ...options];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    this.#child = child;
+    this.log = [];
+    this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+    let rest = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      const lines = (rest + chunk.toString()).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) this.log.push(parsed(line));
+    });
+  }
+
+  /** Runs a command against this agent's state folder. */
+  command(...args: string[]): Ended {
+    const words = [MAIN, ...args, "--state", this.state];
+    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
+    return { code: status, stdout, stderr };
+  }
+
+  /** The same with --json. @throws when it fails. */
+  json(...args: string[]): Record<string, unknown> {
+    const { code, stdout, stderr } = this.command(...args, "--json");
+    if (code !== 0) throw new Error(`${args[0]} exited with ${code}: ${stderr}`);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  }
+
+  /** Waits for a line of the log. */
+  async waitFor(event: string, timeoutMs = 30_000): Promise<LogLine> {
+    return await until(
+      () => this.log.find((line) => line["event"] === event),
+      () => `no ${event} in the log: ${JSON.stringify(this.log)}`,
+      timeoutMs,
+    );
+  }
+
+  /** SIGTERM; the exit code. */
+  stop(): Promise<number | null> {
+    this.#child?.kill("SIGTERM");
+    return this.#ended;
+  }
+
+  ended(): Promise<number | null> {
+    return this.#ended;
+  }
+
+  kill(): void {
+    if (this.#child?.exitCode === null) this.#child.kill("SIGKILL");
+  }
+}
+
+function parsed(line: string): LogLine {
+  try {
+    return JSON.parse(line) as LogLine;
+  } catch {
+    return { event: "text", message: line };
+  }
+}
+
+/** Asks again until there is an answer. */
+export async function until<T>(
+  probe: () => T | undefined,
+  problem: () => string,
+  timeoutMs = 30_000,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const found = probe();
+    if (found !== undefined) return found;
+    if (performance.now() > deadline) throw new Error(problem());
+    await sleep(50);
+  }
+}
