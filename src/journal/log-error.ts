@@ -9,7 +9,7 @@ const FULL_CODES: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT"]);
 /** `why`: what is at its limit. */
 export function logFull(why: string, cause?: unknown): StandinError {
   return new StandinError("LOG_FULL", `the log cannot grow: ${why}`, {
-    hint: "Free space on the log's file system or raise the log's limits; it then goes on by itself.",
+    hint: "Free space on the log's disk or raise the log's limits; it then goes on by itself.",
     cause,
   });
 }

@@ -53,8 +53,8 @@ export class LogReader {
 
   /**
    * The next entry, undefined when there is none yet. The first one may begin before the LSN that
-   * was asked for, since entries come whole. Between two streams LSNs may be left out. One call at a
-   * time. @throws LOG_TRIMMED, LOG_DAMAGED, LOG_IO; the reader stays where it is
+   * was asked for, since entries come whole. Between two streams LSNs may be left out. One call at
+   * a time. @throws LOG_TRIMMED, LOG_DAMAGED, LOG_IO; the reader stays where it is
    */
   async next(): Promise<LogEntry | undefined> {
     assert(!this.#isBusy, "LogReader.next: one call at a time");

@@ -1,6 +1,7 @@
 /**
  * The log against the disk in memory: appends, syncs, trims, new streams, readers, full disks, I/O
- * errors, kills and power cuts, from one seed. STANDIN_SEED: the first seed; STANDIN_RUNS: how many.
+ * errors, kills and power cuts, from one seed. STANDIN_SEED: the first seed; STANDIN_RUNS: how
+ * many.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -252,7 +252,7 @@ test("after an I/O error the log takes nothing until it is opened anew", async (
   }
 });
 
-test("damage at each byte is found; only what no later entry vouches for can be a torn tail", async () => {
+test("damage at each byte is found, but for what may be a torn tail", async () => {
   const files = memoryFiles();
   const log = await SegmentLog.open(files, { segmentBytes: 512 });
   await log.startStream(streamId(1), 1);

@@ -4,9 +4,9 @@
  * ack) and the source as the spill while a target is away (append, flush).
  *
  * Guarantees. What {@link SegmentLog.sync} has reported survives a power cut. After a crash the log
- * holds a prefix of what was appended, with at least all that was durable. Damage is never taken for
- * a torn tail where a later entry shows that it was durable, and never read over. A full disk loses
- * nothing that was appended.
+ * holds a prefix of what was appended, with at least all that was durable. Damage is never taken
+ * for a torn tail where a later entry shows that it was durable, and never read over. A full disk
+ * loses nothing that was appended.
  *
  * Segments are not allocated in advance: zeroed ones saved 10 to 20 % of a write with fdatasync on
  * ext4 and cost each byte a second write; nothing would then tell where a file ends, either.
@@ -354,8 +354,8 @@ export class SegmentLog {
   }
 
   /**
-   * How many of `wanted` bytes may be written, no less than `atLeast`. @throws LOG_FULL when that is
-   * too many, LOG_IO
+   * How many of `wanted` bytes may be written, no less than `atLeast`. @throws LOG_FULL when that
+   * is too many, LOG_IO
    */
   async #roomFor(wanted: number, atLeast: number): Promise<number> {
     const most = Math.max(wanted, atLeast);

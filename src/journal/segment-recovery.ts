@@ -2,9 +2,9 @@
  * Opens what a log left behind: after a clean end, a kill or a power cut.
  *
  * All segments but the last were durable before the next one was made: that they are all there and
- * not cut is seen from the headers' chain, and their entries are judged when they are read. The last
- * one is read here. Where no sound entry follows, there is its end, unless a later entry says that
- * what stood there had been durable: then it is damage, and nothing is changed.
+ * not cut is seen from the headers' chain, and their entries are judged when they are read. The
+ * last one is read here. Where no sound entry follows, there is its end, unless a later entry says
+ * that what stood there had been durable: then it is damage, and nothing is changed.
  */
 import type { LogFile, LogFiles } from "../platform/log-files.ts";
 import { EntryScanner, isUnsound } from "./entry-scanner.ts";
@@ -113,7 +113,7 @@ async function recoverTail(segment: Segment, file: LogFile): Promise<number> {
   return size - end;
 }
 
-/** @throws LOG_DAMAGED when a sound entry behind the scanner's position says that it was durable. */
+/** @throws LOG_DAMAGED when a sound entry behind the scanner's position says it was durable. */
 async function refuseDamage(
   segment: Segment,
   file: LogFile,
