@@ -57,7 +57,7 @@ test("identity and members survive, in files for the owner only", async (t) => {
   assert.equal(again.memberById(ID)?.removedMs, 77, "a removal is final");
 });
 
-test("an invitation is used once, by one of two at the same moment, and only in time", async (t) => {
+test("an invitation is used once, by one of two, and only in time", async (t) => {
   const folder = folderFor(t);
   const store = FleetStore.open(`${folder}/fleet.db`);
   t.after(() => store.close());

@@ -23,7 +23,8 @@ export class Database {
 
   /**
    * Opens or makes the file, and runs those of `migrations` (SQL) that it has not seen. Never
-   * change one that was released: add another. @throws {StandinError} `STATE_NEWER`, `STATE_DAMAGED`
+   * change one that was released: add another. @throws {StandinError} `STATE_NEWER`,
+   * `STATE_DAMAGED`
    */
   static open(path: string, migrations: readonly string[]): Database {
     closeSync(openSync(path, "a", 0o600)); // SQLite would make it for everybody

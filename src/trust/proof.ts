@@ -16,7 +16,7 @@ export interface KnownAgent extends AgentIdentityName {
 export interface PresentedCertificate {
   /** Undefined when the peer has shown none. */
   readonly certificate: X509Certificate | undefined;
-  /** OpenSSL's code for what is wrong with its chain to our authority; undefined when all is well. */
+  /** OpenSSL's code for what is wrong with its chain to our authority; undefined: nothing. */
   readonly problem: string | undefined;
 }
 
