@@ -5,6 +5,17 @@
  * Guarantee: on each connection ops go in LSN order without a gap, starting behind the last one that
  * the target has made durable. What was sent and not acknowledged when a connection ended is sent
  * again; the receiver, which knows what it has, makes that exactly once.
+ *
+ * The runner performs all effects of a step before it brings the next event. It also
+ * - answers each `connect`, in bounded time, with `connected` or `disconnected`: connecting and the
+ *   handshake have a time limit, since both may hang for ever;
+ * - says `connected` only when the target goes on within what is kept: of the same stream, not
+ *   behind the first op that can be read, not ahead of the last one taken;
+ * - reads at least one op for each `send`, however large it is, and says `sent` when it gave the
+ *   frame to the socket; when that filled the socket, it says so first (`writable`);
+ * - ends a connection for good when told to `close` it; `disconnected` is then not needed;
+ * - brings a `tick` several times in a heartbeat, and `available` after new ops;
+ * - brings nothing of an earlier connection: no `sent` of a read that ended late, no positions.
  */
 import { assert, unreachable } from "../base/assert.ts";
 
@@ -34,8 +45,9 @@ export type SenderEvent =
   | { readonly kind: "tick" }
   /** Ops up to this LSN can be read. */
   | { readonly kind: "available"; readonly lsn: number }
-  /** A connection was made, and the target said how far it is durable. */
-  | { readonly kind: "connected"; readonly durable: number }
+  /** The target has said welcome, and how far it is. */
+  | { readonly kind: "connected"; readonly durable: number; readonly applied: number }
+  /** There is no connection, or no longer. */
   | { readonly kind: "disconnected" }
   /** A frame was taken by the socket: ops up to `last`, so many bytes. */
   | { readonly kind: "sent"; readonly last: number; readonly bytes: number }
@@ -55,7 +67,12 @@ export type SenderEffect =
   | { readonly kind: "heartbeat" }
   | { readonly kind: "close"; readonly reason: string };
 
-type Phase = "apart" | "connecting" | "streaming";
+export type SenderPhase = "apart" | "connecting" | "streaming";
+
+interface Positions {
+  readonly durable: number;
+  readonly applied: number;
+}
 
 interface InFlight {
   readonly last: number;
@@ -64,7 +81,7 @@ interface InFlight {
 
 export class Sender {
   readonly #options: SenderOptions;
-  #phase: Phase = "apart";
+  #phase: SenderPhase = "apart";
   #available: number;
   #next: number;
   #durable: number;
@@ -89,7 +106,7 @@ export class Sender {
     this.#backoffMs = options.backoffMsMin;
   }
 
-  get phase(): Phase {
+  get phase(): SenderPhase {
     return this.#phase;
   }
   /** Ops up to here are on the target's disk: the source may forget them. */
@@ -111,9 +128,11 @@ export class Sender {
         this.#available = Math.max(this.#available, event.lsn);
         break;
       case "connected":
-        return this.#connected(event.durable, nowMs);
+        this.#connected(event, nowMs);
+        break;
       case "disconnected":
-        return this.#disconnected(nowMs);
+        if (this.#phase !== "apart") this.#part(nowMs);
+        return [];
       case "sent":
         this.#sent(event, nowMs);
         break;
@@ -122,7 +141,10 @@ export class Sender {
         break;
       case "positions":
         this.#heardAtMs = nowMs;
-        this.#acknowledged(event.durable, event.applied);
+        if (event.durable >= this.#next) {
+          return this.#close(`op ${event.durable} is acknowledged and was not sent`, nowMs);
+        }
+        this.#acknowledged(event);
         break;
       case "heard":
         this.#heardAtMs = nowMs;
@@ -136,7 +158,8 @@ export class Sender {
     return this.#decide(nowMs);
   }
 
-  #connected(durable: number, nowMs: number): SenderEffect[] {
+  #connected({ durable, applied }: Positions, nowMs: number): void {
+    assert(this.#phase === "connecting", "one answer to each connect");
     // A target that forgot what it had acknowledged cannot go on; one that is ahead is of another
     // stream. The runner settles both before it says "connected".
     assert(durable >= this.#durable, () => `the target went back to ${durable}`);
@@ -146,34 +169,39 @@ export class Sender {
     this.#inFlight.length = 0;
     this.#bytesInFlight = 0;
     this.#durable = durable;
+    this.#applied = applied; // lower than before, perhaps, when its machine had lost power
     this.#next = durable + 1;
     this.#available = Math.max(this.#available, durable);
     this.#backoffMs = this.#options.backoffMsMin;
     this.#heardAtMs = nowMs;
     this.#spokeAtMs = nowMs;
-    return this.#decide(nowMs);
   }
 
-  #disconnected(nowMs: number): SenderEffect[] {
+  #part(nowMs: number): void {
     this.#phase = "apart";
-    this.#isSending = false;
     this.#connectAtMs = nowMs + this.#backoffMs;
     this.#backoffMs = Math.min(this.#backoffMs * 2, this.#options.backoffMsMax);
-    return [];
+  }
+
+  #close(reason: string, nowMs: number): SenderEffect[] {
+    this.#part(nowMs);
+    return [{ kind: "close", reason }];
   }
 
   #sent({ last, bytes }: InFlight, nowMs: number): void {
     this.#isSending = false;
+    if (last < this.#next) {
+      this.#available = this.#next - 1; // nothing could be read: ask when there is news
+      return;
+    }
     this.#spokeAtMs = nowMs;
-    if (last < this.#next) return; // nothing could be read yet
     this.#inFlight.push({ last, bytes });
     this.#bytesInFlight += bytes;
     this.#allowance -= bytes;
     this.#next = last + 1;
   }
 
-  #acknowledged(durable: number, applied: number): void {
-    // Answers of an earlier connection may still arrive; positions only grow.
+  #acknowledged({ durable, applied }: Positions): void {
     if (durable > this.#durable) this.#durable = durable;
     if (applied > this.#applied) this.#applied = applied;
     while (this.#inFlight.length > 0 && (this.#inFlight[0] as InFlight).last <= this.#durable) {
@@ -192,8 +220,7 @@ export class Sender {
         return [];
       case "streaming":
         if (nowMs - this.#heardAtMs > silenceMs) {
-          this.#phase = "connecting"; // until the runner says "disconnected"
-          return [{ kind: "close", reason: `nothing heard for ${silenceMs / 1000} s` }];
+          return this.#close(`nothing heard for ${silenceMs / 1000} s`, nowMs);
         }
         if (this.#maySend()) return [this.#send()];
         if (nowMs - this.#spokeAtMs < heartbeatMs || this.#isSending) return [];

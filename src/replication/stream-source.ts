@@ -43,7 +43,8 @@ const CROWDED_MS = 1000;
 export class StreamSource {
   readonly #options: StreamSourceOptions;
   readonly #reader: OpReader;
-  #sender: Sender;
+  readonly #sender = new Sender(0, SENDER_DEFAULTS);
+  readonly #events: SenderEvent[] = [];
   #channel: FrameChannel | undefined;
   #crowdedAtMs = Number.NEGATIVE_INFINITY;
   #stateSent = "";
@@ -55,7 +56,6 @@ export class StreamSource {
   constructor(options: StreamSourceOptions) {
     this.#options = options;
     this.#reader = options.store.reader();
-    this.#sender = new Sender(0, SENDER_DEFAULTS);
   }
 
   get isConnected(): boolean {
@@ -94,9 +94,15 @@ export class StreamSource {
     await this.#reader.close();
   }
 
+  /** One after the other: what an effect brings about is told when all effects are performed. */
   #step(event: SenderEvent): void {
-    const effects = this.#sender.step(event, this.#options.clock.monotonicMs());
-    for (const effect of effects) this.#perform(effect);
+    this.#events.push(event);
+    if (this.#events.length > 1) return;
+    for (let next = this.#events[0]; next !== undefined; next = this.#events[0]) {
+      const effects = this.#sender.step(next, this.#options.clock.monotonicMs());
+      for (const effect of effects) this.#perform(effect);
+      this.#events.shift();
+    }
   }
 
   #perform(effect: SenderEffect): void {
@@ -119,12 +125,9 @@ export class StreamSource {
   async #connect(): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      const { connection, welcome } = await this.#options.connect(signal);
-      if (signal.aborted) {
-        connection.socket.destroy();
-        return;
-      }
-      this.#open(connection, welcome);
+      const opened = await this.#options.connect(signal);
+      if (signal.aborted) opened.connection.socket.destroy();
+      else this.#open(opened.connection, opened.welcome);
     } catch (error) {
       this.#lastError = (error as Error).message;
       this.#options.onChange({ connected: false, why: this.#lastError });
@@ -132,10 +135,8 @@ export class StreamSource {
     }
   }
 
-  #open(connection: StreamConnection, { durable, applied }: StreamWelcome): void {
-    // The target may have begun anew: then everything it said before is void.
-    if (durable < this.#sender.durable) this.#sender = new Sender(durable, SENDER_DEFAULTS);
-    const channel = new FrameChannel(connection, {
+  #open(stream: StreamConnection, { durable, applied }: StreamWelcome): void {
+    const channel = new FrameChannel(stream, {
       onFrame: (frame) => this.#onFrame(channel, frame),
       onDrain: () => {
         if (channel === this.#channel) this.#step({ kind: "writable", isWritable: true });
@@ -146,8 +147,7 @@ export class StreamSource {
     this.#stateSent = "";
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
-    this.#step({ kind: "connected", durable });
-    this.#step({ kind: "positions", durable, applied });
+    this.#step({ kind: "connected", durable, applied });
     this.#sendState();
   }
 
@@ -165,10 +165,7 @@ export class StreamSource {
     try {
       const batch = await this.#reader.read(from, bytesMax);
       if (channel === undefined || channel !== this.#channel) return;
-      if (batch === undefined) {
-        this.#step({ kind: "sent", last: from - 1, bytes: 0 });
-        return;
-      }
+      if (batch === undefined) throw new Error(`op ${from} is not there`);
       const { firstLsn, lastLsn, payload } = this.#options.route(batch);
       const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
       if (!hasRoom) {

@@ -16,7 +16,7 @@ import {
   makePrivateFolder,
   readJsonIfPresent,
   removeTree,
-  writeFileDurably,
+  writeFileAtomic,
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
@@ -198,7 +198,7 @@ export class SourceJob {
 
   #save(change: Partial<SourceRecord>): void {
     this.#record = { ...this.#record, ...change };
-    writeFileDurably(`${this.#home}/job.json`, `${JSON.stringify(this.#record, undefined, 2)}\n`);
+    writeFileAtomic(`${this.#home}/job.json`, `${JSON.stringify(this.#record, undefined, 2)}\n`);
   }
 
   #onKeeperEvent(event: KeeperEvent): void {

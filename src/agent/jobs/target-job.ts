@@ -13,7 +13,7 @@ import {
   makePrivateFolder,
   readJsonIfPresent,
   removeTree,
-  writeFileDurably,
+  writeFileAtomic,
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
@@ -136,10 +136,7 @@ export class TargetJob {
 
   #save(change: Partial<TargetRecord>): void {
     this.#record = { ...this.#record, ...change };
-    writeFileDurably(
-      `${this.#home}/record.json`,
-      `${JSON.stringify(this.#record, undefined, 2)}\n`,
-    );
+    writeFileAtomic(`${this.#home}/record.json`, `${JSON.stringify(this.#record, undefined, 2)}\n`);
   }
 
   /**
