@@ -5,6 +5,7 @@ import { agentSocket, agentStatePath } from "../agent/agent-state.ts";
 import type { AgentRequest } from "../agent/agent-request.ts";
 import { ControlClient } from "../agent/control-client.ts";
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../agent/jobs/job-status.ts";
+import type { Promotion } from "../agent/jobs/jobs.ts";
 import { formatBytes } from "../base/units.ts";
 import { ExitCode } from "./exit-code.ts";
 import { outputFor } from "./output.ts";
@@ -41,6 +42,8 @@ export interface ProtectArguments extends JobArguments {
   readonly compress: string;
   readonly limit?: number;
   readonly ring?: number;
+  readonly onFailure?: number;
+  readonly startCommand?: string;
   readonly allowOpenFiles?: boolean;
 }
 
@@ -57,6 +60,8 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
     orphans: given.orphans,
     compression: given.compress,
     limitBytes: given.limit,
+    onFailureSeconds: given.onFailure,
+    startCommand: given.startCommand,
     ringBytes: given.ring,
     allowOpenFiles: given.allowOpenFiles === true,
   };
@@ -165,6 +170,22 @@ export async function runJobFlush(
   output.text(`everything up to LSN ${lsn} is in every replica`);
   output.json({ event: "flushed", lsn });
   return ExitCode.ok;
+}
+
+export async function runPromote(
+  given: JobArguments & { readonly job: string; readonly at?: string; readonly force?: boolean },
+): Promise<number> {
+  const output = outputFor(given.json === true);
+  const { job, at, force } = given;
+  const promotion = await ask<Promotion>(given, "promote", { job, at, force: force === true });
+  const { path, lsn, epoch, started } = promotion;
+  output.json({ event: "promoted", ...promotion });
+  output.text(`${job} is at ${path} now, with everything up to LSN ${lsn} (epoch ${epoch})`);
+  if (started === null) return ExitCode.ok;
+  output.text(
+    `  start command: exit code ${started.code}${started.output && `\n${started.output}`}`,
+  );
+  return started.code === 0 ? ExitCode.ok : ExitCode.failed;
 }
 
 interface VerifyAnswer {

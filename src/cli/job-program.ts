@@ -12,6 +12,27 @@ export function addJobPrograms(program: Command, setExitCode: SetExitCode): void
   addProtect(program, setExitCode);
   addUnprotect(program, setExitCode);
   addJobs(program, setExitCode);
+  addPromote(program, setExitCode);
+}
+
+function addPromote(program: Command, setExitCode: SetExitCode): void {
+  program
+    .command("promote")
+    .summary("make the replica of a job the place where its applications run")
+    .description(
+      "Runs on the target. Applies everything that was received, takes nothing from the source any\n" +
+        "more, shows the replica at its path, captures it again, and runs the job's start command.",
+    )
+    .argument("<job>", "its name or id")
+    .option("--at <path>", "where to show it (default: the path that it had on the source)")
+    .option("--force", "also a replica that is not complete")
+    .option("--state <dir>", STATE_HELP)
+    .option("--json", "print JSON")
+    .addHelpText("after", "\nExamples:\n  standin promote mail\n  standin promote db --at /srv/db2")
+    .action(async (job: string, options) => {
+      const { runPromote } = await import("./job-commands.ts");
+      setExitCode(await runPromote({ job, ...options }));
+    });
 }
 
 function addProtect(program: Command, setExitCode: SetExitCode): void {
@@ -39,6 +60,12 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
         .default("adaptive"),
     )
     .option("--limit <rate>", "at most so many bytes a second to each target", sizeArgument)
+    .option(
+      "--on-failure <seconds>",
+      "the target promotes by itself when this server is silent for so long; see below",
+      Number,
+    )
+    .option("--start-command <command>", "run on the target after a promotion (sh -c)")
     .option("--ring <size>", "memory for changes that are not sent yet", sizeArgument)
     .option("--allow-open-files", "start although files are open for writing")
     .option("--state <dir>", STATE_HELP)
@@ -46,6 +73,9 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
     .addHelpText(
       "after",
       `
+--on-failure has no witness yet: when only the network between the two servers fails, both may
+believe that they are the one. Use it where the target cannot lose the network alone.
+
 Examples:
   standin protect /srv/mail --to mail2
   standin protect /srv/db --to db2 db3 --name db --limit 20M

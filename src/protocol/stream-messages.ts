@@ -30,6 +30,10 @@ export interface StreamHello {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  /** The target promotes by itself when source and host were silent for so long; null: never. */
+  readonly onFailureSeconds: number | null;
+  /** Run on the target after a promotion. */
+  readonly startCommand: string | null;
 }
 
 /** Parameters of the welcome. */
@@ -120,6 +124,9 @@ export function parseStreamHello(fields: Fields): StreamHello {
     include: texts(fields, "include"),
     exclude: texts(fields, "exclude"),
     orphans,
+    onFailureSeconds:
+      fields["onFailureSeconds"] === null ? null : count(fields, "onFailureSeconds"),
+    startCommand: typeof fields["startCommand"] === "string" ? fields["startCommand"] : null,
   };
 }
 

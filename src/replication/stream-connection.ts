@@ -66,7 +66,10 @@ export class FrameChannel {
     // After the constructor: a handler may want the channel.
     queueMicrotask(() => {
       take(early);
-      if (!this.#isClosed) socket.on("data", (chunk: Uint8Array) => take(parser.push(chunk)));
+      if (this.#isClosed) return;
+      socket.on("data", (chunk: Uint8Array) => take(parser.push(chunk)));
+      // It may have been paused while its first messages were read.
+      socket.resume();
     });
   }
 

@@ -57,6 +57,7 @@ export class StreamTarget {
   #source: SourceState | undefined;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
+  #partedAtMs: number | undefined;
   #problem: string | undefined;
   #feeding: Promise<void> = Promise.resolve();
 
@@ -120,6 +121,7 @@ export class StreamTarget {
       onDrain: () => {},
       onClose: (why) => {
         this.#channels.delete(connection);
+        this.#partedAtMs = this.#options.clock.monotonicMs();
         if (connection === this.#current) this.#options.onChange({ connected: false, why });
         this.#step({ kind: "closed", connection });
       },
@@ -127,6 +129,17 @@ export class StreamTarget {
     this.#channels.set(connection, channel);
     channel.sendJson(FrameType.asks, { recall: true } satisfies TargetState);
     this.#options.onChange({ connected: true, why: "" });
+  }
+
+  /** Nothing more is taken; what was received becomes durable and is fed to the ring. */
+  seal(): void {
+    for (const channel of this.#channels.values()) channel.close("the replica was promoted");
+  }
+
+  /** How long ago the source was last connected; undefined while it is, or never was. */
+  get silentMs(): number | undefined {
+    if (this.#receiver.isConnected || this.#partedAtMs === undefined) return undefined;
+    return this.#options.clock.monotonicMs() - this.#partedAtMs;
   }
 
   /** The welcome could not be sent. */

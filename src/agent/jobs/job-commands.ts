@@ -13,6 +13,10 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
     const { id, name } = await jobs.protect(settingsOf(body), body["allowOpenFiles"] === true);
     return { id, name };
   });
+  commands.add("promote", async ({ job, at, force }) => {
+    const path = typeof at === "string" ? at : undefined;
+    return await jobs.promote(String(job), path, force === true);
+  });
   commands.add("unprotect", ({ job }) => jobs.unprotect(String(job)));
   commands.add("jobs", () => ({
     jobs: jobs.status(),
@@ -54,9 +58,20 @@ function settingsOf(body: Body): JobSettings {
     orphans: orphans === "keep" || orphans === "delete" ? orphans : "aside",
     compression: compression === "off" || compression === "on" ? compression : "adaptive",
     limitBytes: typeof limitBytes === "number" && limitBytes > 0 ? limitBytes : null,
+    onFailureSeconds: secondsOf(body["onFailureSeconds"]),
+    startCommand: typeof body["startCommand"] === "string" ? body["startCommand"] : null,
     ringBytes: typeof body["ringBytes"] === "number" ? body["ringBytes"] : RING_BYTES_DEFAULT,
     workers: defaultWorkers(processorCount()),
   };
+}
+
+/** A network that hiccups is no failure. */
+const ON_FAILURE_SECONDS_MIN = 2;
+
+function secondsOf(value: unknown): number | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "number" && value >= ON_FAILURE_SECONDS_MIN) return Math.ceil(value);
+  throw new StandinError("INVALID_JOB", `--on-failure takes ${ON_FAILURE_SECONDS_MIN} s or more`);
 }
 
 function texts(body: Body, name: string): readonly string[] {

@@ -4,18 +4,24 @@ import { randomBytes } from "node:crypto";
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { fileIdentity, listNames, makePrivateFolder, realPath } from "../../platform/files.ts";
-import { parseStreamHello } from "../../protocol/stream-messages.ts";
+import { hostAnswers } from "../../platform/host-probe.ts";
+import { processorCount } from "../../platform/machine.ts";
+import { runShell, type ShellResult } from "../../platform/run-shell.ts";
+import { parseStreamHello, type StreamMount } from "../../protocol/stream-messages.ts";
+import { parseAddress } from "../../trust/network-address.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
 import type { Loop } from "../loop.ts";
 import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
+import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
 import { currentBootId } from "../state-directory.ts";
+import { checkPromotionPath, putReplicaAt } from "./promotion.ts";
 import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { TargetJob } from "./target-job.ts";
-import { newTargetRecord } from "./target-record.ts";
+import { newTargetRecord, replicaOf } from "./target-record.ts";
 
 export interface JobsParts {
   readonly store: FleetStore;
@@ -29,6 +35,19 @@ const RETRY_MS = 5000;
 const POLL_MS = 20;
 const PEER_REQUEST_MS = 30_000;
 const VERIFY_MS = 24 * 3_600_000;
+const WATCH_MS = 250;
+/** A host that does not answer within this time is silent. */
+const PROBE_MS = 1000;
+
+export interface Promotion {
+  readonly name: string;
+  readonly path: string;
+  /** The replica holds the source's history up to here. */
+  readonly lsn: number;
+  readonly epoch: number;
+  /** What the start command did; null: the job has none. */
+  readonly started: ShellResult | null;
+}
 
 export class Jobs implements Loop {
   readonly name = "jobs";
@@ -38,6 +57,7 @@ export class Jobs implements Loop {
   readonly #problems = new Map<string, string>();
   readonly #stopping = new AbortController();
   #opening: Promise<unknown> = Promise.resolve();
+  #watching: Promise<void> = Promise.resolve();
 
   constructor(parts: JobsParts) {
     this.#parts = parts;
@@ -51,6 +71,9 @@ export class Jobs implements Loop {
       this.#target(String(job)).setPaused(paused === true);
       return {};
     });
+    network.onRequest("job-epoch", ({ job }) => {
+      return { epoch: this.#targets.get(String(job))?.record.epoch ?? 0 };
+    });
     network.onRequest("job-remove", async ({ job }, peer) => {
       await this.#forget(String(job), peer.id);
       return {};
@@ -60,11 +83,13 @@ export class Jobs implements Loop {
   async start(): Promise<void> {
     for (const id of listNames(this.#sourcesHome)) await this.#openSource(id);
     for (const id of listNames(this.#targetsHome)) await this.#openTarget(id);
+    this.#watching = this.#watch();
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#opening;
+    await this.#watching;
     const jobs = [...this.#sources.values(), ...this.#targets.values()];
     await Promise.allSettled(jobs.map((job) => job.stop()));
     this.#sources.clear();
@@ -223,7 +248,7 @@ export class Jobs implements Loop {
     const id = randomBytes(8).toString("hex");
     const home = `${this.#sourcesHome}/${id}`;
     const stream = randomBytes(16).toString("hex");
-    const fixed = { id, mounts, stream, bootId: "" };
+    const fixed = { id, mounts, stream, bootId: "", epoch: 1, bind: null };
     const record = newSourceRecord({ ...settings, targets }, fixed);
     makePrivateFolder(this.#sourcesHome);
     const job = await SourceJob.open(home, record, this.#sourceParts(allowOpenFiles));
@@ -235,6 +260,110 @@ export class Jobs implements Loop {
     }
     this.#sources.set(id, job);
     return job.record;
+  }
+
+  /**
+   * The replica becomes the place where the applications run. @throws {StandinError}
+   * `UNKNOWN_JOB`, `PROMOTED`, `NOT_COMPLETE`, `PROMOTE_PATH`
+   */
+  async promote(given: string, at: string | undefined, isForced: boolean): Promise<Promotion> {
+    const target = this.#targetNamed(given);
+    const { name, mounts, startCommand } = target.record;
+    const [mount] = mounts;
+    if (mount === undefined) throw new StandinError("UNKNOWN_JOB", `${name} has no folder`);
+    const path = at ?? mount.path;
+    checkPromotionPath(path);
+    const { lsn, epoch } = await target.seal(isForced);
+    this.#parts.log.info("promoted", `the replica of ${name} is promoted`, { path, lsn, epoch });
+    await this.#captureAgain(target, mount, path, epoch);
+    const started = startCommand === null ? null : await this.#start(startCommand, name, path);
+    return { name, path, lsn, epoch, started };
+  }
+
+  /** The new primary captures at once: what is protected next needs only the difference. */
+  async #captureAgain(
+    { record }: TargetJob,
+    mount: StreamMount,
+    path: string,
+    epoch: number,
+  ): Promise<void> {
+    const { name, include, exclude, orphans } = record;
+    const bind = replicaOf(record, mount);
+    putReplicaAt(bind, path);
+    const settings: JobSettings = {
+      name: `${name}-promoted`,
+      paths: [path],
+      targets: [],
+      replica: null,
+      include,
+      exclude,
+      orphans,
+      compression: "adaptive",
+      limitBytes: null,
+      onFailureSeconds: null,
+      startCommand: null,
+      ringBytes: RING_BYTES_DEFAULT,
+      workers: defaultWorkers(processorCount()),
+    };
+    const id = randomBytes(8).toString("hex");
+    const stream = randomBytes(16).toString("hex");
+    const mounts = [{ index: 0, ...realFolder(path) }];
+    const fixed = { id, mounts, stream, bootId: "", epoch, bind };
+    makePrivateFolder(this.#sourcesHome);
+    const job = await SourceJob.open(
+      `${this.#sourcesHome}/${id}`,
+      newSourceRecord(settings, fixed),
+      this.#sourceParts(true),
+    );
+    await job.start();
+    this.#sources.set(id, job);
+  }
+
+  async #start(command: string, name: string, path: string): Promise<ShellResult> {
+    const result = await runShell(command, { STANDIN_JOB: name, STANDIN_PATH: path });
+    const { code, output } = result;
+    const level = code === 0 ? "info" : "error";
+    this.#parts.log[level]("start-command", `the start command ended with ${code}`, { output });
+    return result;
+  }
+
+  #targetNamed(given: string): TargetJob {
+    for (const [id, found] of this.#targets) {
+      if (id === given || found.record.name === given) return found;
+    }
+    throw new StandinError("UNKNOWN_JOB", `no job ${given} is received here`, {
+      hint: "standin jobs lists them; promote on the server that has the replica.",
+    });
+  }
+
+  /** Promotes by itself what was asked to be, when the source and its host are silent. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { clock, log } = this.#parts;
+    while (!signal.aborted) {
+      await clock.sleep(WATCH_MS, signal);
+      for (const target of this.#targets.values()) {
+        const { name, onFailureSeconds, promotedAt, due, source } = target.record;
+        const silentMs = target.life?.stream.silentMs;
+        if (onFailureSeconds === null || promotedAt !== null || due !== "none") continue;
+        if (silentMs === undefined || silentMs < onFailureSeconds * 1000) continue;
+        if (await this.#hostAnswers(source.id)) continue;
+        if (signal.aborted || target.life?.stream.silentMs === undefined) continue;
+        log.warning("failure", `${source.name} is silent: promoting ${name}`, { silentMs });
+        await this.promote(name, undefined, false).catch((error: Error) => {
+          log.error("promote-failed", `${name} cannot be promoted: ${error.message}`);
+        });
+      }
+    }
+  }
+
+  async #hostAnswers(agent: string): Promise<boolean> {
+    const addresses = this.#parts.store.memberById(agent)?.addresses ?? [];
+    const answers = addresses.map((text) => {
+      const { host, port } = parseAddress(text);
+      return hostAnswers(host, port, PROBE_MS, this.#stopping.signal);
+    });
+    return (await Promise.all(answers)).includes(true);
   }
 
   /** By name or id. @throws {StandinError} `UNKNOWN_JOB` */

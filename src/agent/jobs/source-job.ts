@@ -32,6 +32,7 @@ import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { ringSizes } from "../ring-sizes.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
+import { putReplicaAt } from "./promotion.ts";
 import { TargetLink } from "./target-link.ts";
 import type { TargetReport } from "./target-job.ts";
 import { identify } from "../../platform/processes.ts";
@@ -43,6 +44,8 @@ const SEEN_MS = 1000;
 const LSN_JUMP = 1 << 26;
 /** Ops are recorded again when the ring has this much room. */
 const RECORD_BELOW = 0.5;
+/** A target that does not answer for so long before a mount is not waited for. */
+const EPOCH_MS = 3000;
 
 export interface SourceParts {
   readonly clock: Clock;
@@ -154,11 +157,14 @@ export class SourceJob {
 
   /** @throws {StandinError} when the folders cannot be mounted, or may not be. */
   async start(): Promise<CaptureStart> {
-    const { fenced } = this.#record;
-    if (fenced !== null) throw new StandinError("FENCED", fenced);
+    const { bind, paths } = this.#record;
     const verdict = this.#capture.assess();
     const isKept = verdict === "alive" || verdict === "adopt";
-    if (!isKept) await this.#passPreflight();
+    if (!isKept) {
+      await this.#askForEpoch();
+      if (bind !== null) putReplicaAt(bind, paths[0] ?? "");
+      await this.#passPreflight();
+    }
     this.#announce();
     const start = await this.#capture.start(this.#stopping.signal);
     // What was written while nobody captured is found by a comparison.
@@ -166,6 +172,28 @@ export class SourceJob {
     this.#save({ bootId: currentBootId() });
     this.#loops = [this.#capture.run(this.#stopping.signal), this.#run()];
     return start;
+  }
+
+  /**
+   * Before the folders are mounted anew, applications may not have been started yet: the moment to
+   * learn that another server has taken over. @throws {StandinError} `FENCED`
+   */
+  async #askForEpoch(): Promise<void> {
+    const { id, name, epoch, targets, fenced } = this.#record;
+    if (fenced !== null) throw new StandinError("FENCED", fenced);
+    const { network, report } = this.#parts;
+    for (const { agent } of targets) {
+      const asked = network.request(agent, "job-epoch", { job: id }, EPOCH_MS);
+      const answer = await asked.catch((error: Error) => {
+        const message = `cannot ask whether the job was promoted elsewhere: ${error.message}`;
+        report("warning", message, { job: name });
+        return undefined;
+      });
+      if (Number(answer?.["epoch"] ?? 0) <= epoch) continue;
+      const why = `job ${name} was promoted on another server; applications must not start here`;
+      this.#save({ fenced: why });
+      throw new StandinError("FENCED", why);
+    }
   }
 
   async #passPreflight(): Promise<void> {
@@ -232,6 +260,7 @@ export class SourceJob {
 
   async #connect(agent: string, signal: AbortSignal) {
     const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
+    const { onFailureSeconds, startCommand } = this.#record;
     const lastLsn = this.#store.look();
     const { firstLsn } = this.#store;
     const hello: StreamHello = {
@@ -245,6 +274,8 @@ export class SourceJob {
       include,
       exclude,
       orphans,
+      onFailureSeconds,
+      startCommand,
     };
     try {
       const parameters = { ...hello, replica };

@@ -23,6 +23,9 @@ export interface JobSettings {
   readonly compression: Compression;
   /** Bytes a second to each target; null: no limit. */
   readonly limitBytes: number | null;
+  /** See StreamHello. */
+  readonly onFailureSeconds: number | null;
+  readonly startCommand: string | null;
   readonly ringBytes: number;
   readonly workers: number;
 }
@@ -40,19 +43,20 @@ export interface SourceRecord extends JobSettings {
   readonly isPaused: boolean;
   readonly keeper: ProcessIdentity | null;
   readonly engine: ProcessIdentity | null;
+  /** After a promotion: the folder that is shown at the job's path; null otherwise. */
+  readonly bind: string | null;
   /** Why this server may not capture any more; null while it may. */
   readonly fenced: string | null;
 }
 
 export function newSourceRecord(
   settings: JobSettings,
-  fixed: Pick<SourceRecord, "id" | "mounts" | "stream" | "bootId">,
+  fixed: Pick<SourceRecord, "id" | "mounts" | "stream" | "bootId" | "epoch" | "bind">,
 ): SourceRecord {
   return {
     version: VERSION,
     ...settings,
     ...fixed,
-    epoch: 1,
     lsnSeen: 0,
     isPaused: false,
     keeper: null,

@@ -186,7 +186,10 @@ export class TargetJob {
     const known = this.#log.durableLsn;
     const isSame = this.#record.stream === hello.stream;
     const isContinued = isSame && hello.firstLsn <= known + 1 && known <= hello.lastLsn;
-    if (isContinued && this.#life !== undefined) return;
+    if (isContinued && this.#life !== undefined) {
+      this.#save(settingsOf(hello));
+      return;
+    }
     const { name } = this.#record;
     if (this.#life !== undefined) {
       this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
@@ -199,10 +202,8 @@ export class TargetJob {
     if (firstLsn <= this.#log.appendedLsn) await this.#renewLog();
     await this.#log.startStream(randomBytes(16), firstLsn);
     const due = this.#record.due === "mirror" ? "mirror" : "resync";
-    const { mounts, include, exclude, orphans, epoch } = hello;
     const bootId = currentBootId();
-    const changed = { stream: hello.stream, mounts, include, exclude, orphans, epoch };
-    this.#save({ ...changed, due, bootId });
+    this.#save({ ...settingsOf(hello), stream: hello.stream, due, bootId });
     await this.#begin(this.#newRing(firstLsn));
   }
 
@@ -237,6 +238,35 @@ export class TargetJob {
     this.#report("warning", (error as Error).message, { job: this.#record.name });
   }
 
+  /**
+   * The end of receiving: everything that is durable is applied, and nothing is taken any more.
+   * @throws {StandinError} `PROMOTED`, `NOT_COMPLETE`
+   */
+  async seal(isForced: boolean): Promise<{ readonly lsn: number; readonly epoch: number }> {
+    const { name, promotedAt, due, isPaused, epoch } = this.#record;
+    if (promotedAt !== null) {
+      throw new StandinError("PROMOTED", `the replica of ${name} was promoted at ${promotedAt}`);
+    }
+    const life = this.#life;
+    if (due !== "none" || life === undefined) {
+      if (!isForced || life === undefined) throw notComplete(name, due);
+    }
+    if (isPaused) this.setPaused(false);
+    this.#save({ promotedAt: new Date(this.#clock.wallMs()).toISOString(), epoch: epoch + 1 });
+    life.stream.seal();
+    if (!(await life.drain(DRAIN_MS))) {
+      this.#save({ promotedAt: null, epoch });
+      throw new StandinError("NOT_APPLIED", `the replica of ${name} does not take what is left`, {
+        hint: "Look at standin jobs: is its disk full?",
+      });
+    }
+    const lsn = life.ring.applied;
+    await life.stop();
+    this.#life = undefined;
+    removeTree(this.#shmDir);
+    return { lsn, epoch: epoch + 1 };
+  }
+
   setPaused(isPaused: boolean): void {
     this.#save({ isPaused });
     this.#life?.copy.setPaused(isPaused);
@@ -258,4 +288,17 @@ export class TargetJob {
     removeTree(this.#shmDir);
     removeTree(this.#home);
   }
+}
+
+/** What the operator may have changed since. */
+function settingsOf(hello: StreamHello): Partial<TargetRecord> {
+  const { name, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand } = hello;
+  return { name, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
+}
+
+function notComplete(name: string, due: string): StandinError {
+  const what = due === "mirror" ? "its first full copy was never complete" : "a resync is due";
+  return new StandinError("NOT_COMPLETE", `the replica of ${name} is not complete: ${what}`, {
+    hint: "Let it become complete, or take it as it is with --force: files may be missing or torn.",
+  });
 }

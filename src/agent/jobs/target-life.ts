@@ -135,10 +135,10 @@ export class TargetLife {
     };
   }
 
-  /** Everything that is durable is applied; false: it was given up after `timeoutMs`. */
+  /** Everything that was received is applied; false: it was given up after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
-    while (this.ring.applied < this.stream.durable) {
+    while (this.ring.applied < this.stream.received) {
       if (this.#clock.monotonicMs() > deadline || this.copy.isPaused) return false;
       await this.#clock.sleep(5);
     }

@@ -21,6 +21,8 @@ export interface TargetRecord {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  readonly onFailureSeconds: number | null;
+  readonly startCommand: string | null;
   readonly due: DueWork;
   readonly isPaused: boolean;
   /** Shared memory of another boot is gone. */
@@ -35,6 +37,7 @@ export function newTargetRecord(
   bootId: string,
 ): TargetRecord {
   const { job, name, epoch, mounts, include, exclude, orphans } = hello;
+  const { onFailureSeconds, startCommand } = hello;
   return {
     version: VERSION,
     job,
@@ -48,6 +51,8 @@ export function newTargetRecord(
     include,
     exclude,
     orphans,
+    onFailureSeconds,
+    startCommand,
     due: "mirror",
     isPaused: false,
     bootId,
