@@ -210,6 +210,7 @@ export class ListingApplier {
     tree.begin();
     const node = tree.addNode(tree.mount(directory), entry.ino, type, flags | absent);
     tree.addLink(node, directory, entry.name);
+    if (adopted) tree.setReplicaIno(node, this.#replica.status.ino);
     if (isDirectory && !adopted) {
       const made = this.#namespace.make(node, directory, entry.name, entry);
       if (made < 0) this.#replica.refused(node, "create", -made);
@@ -218,8 +219,8 @@ export class ListingApplier {
   }
 
   /**
-   * Whether the replica has an entry of the same type there, which can be made equal. What is no
-   * use is cleared.
+   * Whether the replica has an entry of the same type there, which can be made equal: then the
+   * replica's `status` is of it. What is no use is cleared.
    */
   #adopts(directory: number, dir: number, entry: DirectoryEntry): boolean {
     if (this.#empty === directory) return false;

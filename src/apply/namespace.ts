@@ -164,7 +164,7 @@ export class NamespaceApplier {
     const type = from.mode & S_IFMT;
     const mtime = { sec: from.mtimeSec, nsec: from.mtimeNsec };
     if (type === S_IFREG) {
-      let result = this.#belongsTo(made, from)
+      let result = this.#belongsTo(node, made, from)
         ? 0
         : fchownat(made, NO_NAME, from.uid, from.gid, AT_EMPTY_PATH);
       if (inherits) removeInheritedAcl(made);
@@ -189,13 +189,24 @@ export class NamespaceApplier {
       if (moded < 0) return moded;
     }
     this.#replica.pending.drop(node);
+    this.#noteNumber(node, fd, name);
     return setTimesAt(fd, name, { atime: mtime, mtime });
   }
 
-  /** A setgid directory, or an option of the mount, gives another group than that of the maker. */
-  #belongsTo(fd: number, { uid, gid }: NewNode): boolean {
-    const { status } = this.#replica;
-    return status.of(fd) === 0 && status.uid === uid && status.gid === gid;
+  /**
+   * A setgid directory, or an option of the mount, gives another group than that of the maker. Also
+   * notes the file's number.
+   */
+  #belongsTo(node: number, fd: number, { uid, gid }: NewNode): boolean {
+    const { status, tree } = this.#replica;
+    if (status.of(fd) < 0) return false;
+    tree.setReplicaIno(node, status.ino);
+    return status.uid === uid && status.gid === gid;
+  }
+
+  #noteNumber(node: number, dir: number, name: Uint8Array): void {
+    const { status, tree } = this.#replica;
+    if (status.at(dir, name) === 0) tree.setReplicaIno(node, status.ino);
   }
 
   #inheritsAcl(directory: Descriptor): boolean {

@@ -125,11 +125,18 @@ export class NodeApplier {
       if (typeof opened !== "number") {
         const isSame = this.#hasItsTarget(node, opened, body) && this.#hasItsDevice(opened, body);
         const links = isSame ? this.#checkNames(node, opened) : false;
+        if (links) this.#noteNumber(node, opened);
         this.#replica.close(node, opened);
         if (links) return "is there";
       } else this.#replica.refused(node, "open", -opened);
     }
     return this.#make(op, node, body);
+  }
+
+  /** Somebody may have put another inode in the place of the one that was made. */
+  #noteNumber(node: number, opened: Opened): void {
+    const { status } = this.#replica;
+    if (status.of(opened.fd) === 0) this.#tree.setReplicaIno(node, status.ino);
   }
 
   #hasItsTarget(node: number, opened: Opened, body: MirrorNode): boolean {

@@ -9,13 +9,13 @@
  *     links      one slot a name
  *     heap       the bytes of the names
  *
- * A file with one name of 15 bytes takes 28 + 32 + 16 bytes, and 8 of buckets when there are as
+ * A file with one name of 15 bytes takes 36 + 32 + 16 bytes, and 8 of buckets when there are as
  * many buckets as files.
  */
 import { alignUp } from "../base/bytes.ts";
 
 export const TREE_MAGIC = 0x45525453; // "STRE"
-export const TREE_VERSION = 1;
+export const TREE_VERSION = 2;
 
 /** Words of the header. */
 export const TreeAt = {
@@ -46,7 +46,7 @@ export const HEADER_WORDS = 1024;
 /** Stores that one transaction may make. */
 export const UNDO_ENTRIES = 4096;
 
-export const NODE_WORDS = 7;
+export const NODE_WORDS = 9;
 export const NodeAt = {
   inoLow: 0,
   /** 21 bits of the inode number, 11 bits of the mount. */
@@ -57,6 +57,9 @@ export const NodeAt = {
   state: 5,
   /** Directories: number of the listing that was begun last. */
   listing: 6,
+  /** Inode number on the replica; stored without a note, see {@link Tree.setReplicaIno}. */
+  replicaLow: 7,
+  replicaHigh: 8,
 } as const;
 
 export const LINK_WORDS = 8;
@@ -103,6 +106,28 @@ export interface TreeLayout extends TreeOptions {
 }
 
 const PAGE_WORDS = 1024;
+
+/** A part of the tree's file, in bytes. */
+export interface TreePart {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What of a tree was ever used: all that a copy needs. Counts as in the header. */
+export function usedParts(
+  layout: TreeLayout,
+  high: { readonly nodes: number; readonly links: number; readonly heapUnits: number },
+): TreePart[] {
+  const part = (startWord: number, words: number) => ({ offset: startWord * 4, length: words * 4 });
+  return [
+    part(0, HEADER_WORDS),
+    part(layout.nodeBucketsAt, layout.buckets),
+    part(layout.linkBucketsAt, layout.buckets),
+    part(layout.nodesAt, high.nodes * NODE_WORDS),
+    part(layout.linksAt, high.links * LINK_WORDS),
+    part(layout.heapAt, high.heapUnits * HEAP_UNIT_WORDS),
+  ];
+}
 
 export function treeLayout(options: TreeOptions): TreeLayout {
   const undoAt = HEADER_WORDS;

@@ -21,8 +21,10 @@ import {
   TreeAt,
   type TreeLayout,
   type TreeOptions,
+  type TreePart,
   treeLayout,
   UNDO_ENTRIES,
+  usedParts,
 } from "./tree-layout.ts";
 
 /**
@@ -156,6 +158,21 @@ export class TreeMemory {
 
   get lsn(): number {
     return this.u32[TreeAt.lsn]! + this.u32[TreeAt.lsn + 1]! * TWO_32;
+  }
+
+  /** Bytes of the whole file, most of which were never used. */
+  get size(): number {
+    return this.#memory.size;
+  }
+
+  /** The parts that were ever used: a copy of them is a copy of the tree. Not in a transaction. */
+  used(): TreePart[] {
+    assert(!this.#open, "TreeMemory: a copy within a transaction");
+    return usedParts(this.layout, {
+      nodes: this.u32[TreeAt.nodeHigh]!,
+      links: this.u32[TreeAt.linkHigh]!,
+      heapUnits: this.u32[TreeAt.heapHigh]!,
+    });
   }
 
   /** Makes sure that the part that starts at word `start` has memory up to word `end`. */

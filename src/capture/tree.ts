@@ -83,6 +83,18 @@ export class Tree implements NodeTree {
     this.#memory.close();
   }
 
+  /** Bytes of the tree's file, most of which were never used. */
+  get fileBytes(): number {
+    return this.#memory.size;
+  }
+
+  /** Views of all that was ever used, with its place in the file. Not in a transaction. */
+  used(): { readonly offset: number; readonly bytes: Uint8Array }[] {
+    return this.#memory.used().map(({ offset, length }) => {
+      return { offset, bytes: this.#memory.bytes.subarray(offset, offset + length) };
+    });
+  }
+
   get lsn(): number {
     return this.#memory.lsn;
   }
@@ -107,6 +119,9 @@ export class Tree implements NodeTree {
   }
   get nodeHigh(): number {
     return this.#u32[TreeAt.nodeHigh]!;
+  }
+  get linkHigh(): number {
+    return this.#u32[TreeAt.linkHigh]!;
   }
 
   root(mount: number): number {
@@ -180,6 +195,20 @@ export class Tree implements NodeTree {
   }
   #state(node: number): number {
     return this.#u32[this.#node(node) + NodeAt.state]!;
+  }
+
+  replicaIno(node: number): number {
+    const at = this.#node(node);
+    return this.#u32[at + NodeAt.replicaLow]! + this.#u32[at + NodeAt.replicaHigh]! * TWO_32;
+  }
+  /**
+   * Outside of transactions: when one is put back, the node is gone, or is made again with another
+   * number.
+   */
+  setReplicaIno(node: number, ino: number): void {
+    const at = this.#node(node);
+    this.#u32[at + NodeAt.replicaLow] = ino % TWO_32;
+    this.#u32[at + NodeAt.replicaHigh] = Math.floor(ino / TWO_32);
   }
 
   firstLink(node: number): number {
@@ -291,6 +320,7 @@ export class Tree implements NodeTree {
     memory.set(at + NodeAt.firstChild, 0);
     memory.set(at + NodeAt.listing, 0);
     memory.set(at + NodeAt.state, 0);
+    this.setReplicaIno(node, 0);
     this.#setState(node, storedType(type) | (flags & FLAGS_MASK));
     memory.set(bucket, node);
     memory.add(TreeAt.nodeCount, 1);

@@ -60,6 +60,8 @@ export interface NodeTree {
   readonly directoryCount: number;
   /** Slots are below this. */
   readonly nodeHigh: number;
+  /** As {@link nodeHigh}, of links. */
+  readonly linkHigh: number;
 
   root(mount: number): number;
   privateDirectory(mount: number): number;
@@ -72,6 +74,11 @@ export interface NodeTree {
   has(node: number, flags: number): boolean;
   listedIn(node: number): number;
   doneIn(node: number): number;
+
+  /** The node's inode number on the replica, when it was last made or looked at; 0: not known. */
+  replicaIno(node: number): number;
+  /** In a transaction or not: it is not put back with it. */
+  setReplicaIno(node: number, ino: number): void;
 
   firstLink(node: number): number;
   nextLink(link: number): number;
