@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -14,8 +14,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Prng } from "../../src/base/prng.ts";
 import { HeaderAt } from "../../src/journal/ring-layout.ts";
 import { skipUnless } from "../support/capabilities.ts";
+import { Application, type ApplicationResult } from "../support/application.ts";
 import { compareTrees } from "../support/compare-trees.ts";
-import { LoadProcess } from "../support/load-process.ts";
 import { ProtectedFolder } from "../support/protected-folder.ts";
 
 const skip = skipUnless("root", "fuse", "fuse-resend");
@@ -25,47 +25,7 @@ const APPLICATIONS = 3;
 const PAUSE_MS_MAX = 1000;
 /** What starting Node takes at most on a quiet machine. */
 const QUIET_START_MS = 150;
-const LOAD = join(import.meta.dirname, "../support/mixed-load.ts");
 const timeout = 120_000 + KILLS * 10_000;
-
-interface Result {
-  readonly ops: number;
-  readonly longestMs: number;
-  readonly longest: string;
-}
-
-class Application {
-  readonly #load: LoadProcess;
-  readonly #ended: Promise<number | null>;
-  readonly #log: string;
-  readonly #folder: string;
-
-  constructor(folder: string, seed: number, log: string) {
-    this.#log = log;
-    this.#folder = folder;
-    this.#load = new LoadProcess(process.execPath, [LOAD, folder, String(seed)], { logFile: log });
-    this.#ended = new Promise((resolve) => this.#load.child.once("exit", resolve));
-  }
-
-  /** Until it works. */
-  async ready(): Promise<void> {
-    const deadline = performance.now() + 30_000;
-    while (!existsSync(this.#folder) && performance.now() < deadline) await sleep(10);
-  }
-
-  async stop(): Promise<Result> {
-    this.#load.child.kill("SIGTERM");
-    const code = await this.#ended;
-    const text = readFileSync(this.#log, "utf8");
-    const { signalCode } = this.#load.child;
-    assert.equal(code, 0, `${signalCode ?? "ended"}: ${text}`);
-    return JSON.parse(text) as Result;
-  }
-
-  kill(): void {
-    this.#load.child.kill("SIGKILL");
-  }
-}
 
 /**
  * How much slower this machine is now than one that has nothing else to do: a new engine is a new
@@ -99,7 +59,7 @@ async function underLoad(
   const before = slowness();
   await disturb(folder, new Prng(SEED));
   const allowedMs = PAUSE_MS_MAX * Math.max(before, slowness());
-  let results: Result[];
+  let results: ApplicationResult[];
   try {
     results = await Promise.all(applications.map((each) => each.stop()));
   } catch (error) {

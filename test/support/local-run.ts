@@ -3,11 +3,12 @@
  * away.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { killQuietly, killUsersOf } from "./kill-users.ts";
 import type { InstanceStatus, ProcessRole } from "../../src/agent/instance-status.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
@@ -158,21 +159,3 @@ export class LocalRun {
 }
 
 /** Our own processes, which have the instance's shared memory in their command line. */
-function killUsersOf(shmDir: string): void {
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const commandLine = readFileSync(`/proc/${name}/cmdline`, "utf8");
-      if (commandLine.includes(`"${shmDir}"`)) killQuietly(Number(name));
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It is gone already.
-  }
-}

@@ -13,6 +13,7 @@ import {
   makePrivateFolder,
   readJsonIfPresent,
   removeTree,
+  shortHash,
   writeFileAtomic,
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
@@ -87,7 +88,8 @@ export class TargetJob {
   }
 
   get #shmDir(): string {
-    return `/dev/shm/standin-to-${this.#record.job}`;
+    // A machine may run several agents that receive one job.
+    return `/dev/shm/standin-to-${this.#record.job}-${shortHash(this.#home)}`;
   }
 
   /** The ring of before the agent was restarted is still there, unless the machine was, too. */

@@ -1,0 +1,48 @@
+/** An application that does all kinds of things in a folder, and checks what it reads. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { LoadProcess } from "./load-process.ts";
+
+const LOAD = join(import.meta.dirname, "mixed-load.ts");
+
+export interface ApplicationResult {
+  readonly ops: number;
+  readonly longestMs: number;
+  readonly longest: string;
+}
+
+export class Application {
+  readonly #load: LoadProcess;
+  readonly #ended: Promise<number | null>;
+  readonly #log: string;
+  readonly #folder: string;
+
+  constructor(folder: string, seed: number, log: string) {
+    this.#log = log;
+    this.#folder = folder;
+    this.#load = new LoadProcess(process.execPath, [LOAD, folder, String(seed)], { logFile: log });
+    this.#ended = new Promise((resolve) => this.#load.child.once("exit", resolve));
+  }
+
+  /** Until it works. */
+  async ready(): Promise<void> {
+    const deadline = performance.now() + 30_000;
+    while (!existsSync(this.#folder) && performance.now() < deadline) await sleep(10);
+  }
+
+  async stop(): Promise<ApplicationResult> {
+    this.#load.child.kill("SIGTERM");
+    const code = await this.#ended;
+    const text = readFileSync(this.#log, "utf8");
+    const { signalCode } = this.#load.child;
+    assert.equal(code, 0, `${signalCode ?? "ended"}: ${text}`);
+    return JSON.parse(text) as ApplicationResult;
+  }
+
+  kill(): void {
+    this.#load.child.kill("SIGKILL");
+  }
+}

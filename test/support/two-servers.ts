@@ -1,0 +1,162 @@
+/**
+ * Servers of one fleet on one machine: an agent each, with a state folder and a loopback port of
+ * its own; the first one has a folder to protect.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+
+import type { JobStatus, ReplicaStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
+import { readMountTable } from "../../src/platform/mount-table.ts";
+import { AgentRun, until } from "./agent-run.ts";
+import { killUsersOf } from "./kill-users.ts";
+
+const JOB = "data";
+const FLUSH_SECONDS = 90;
+
+export class Servers {
+  readonly agents: readonly AgentRun[];
+  readonly folder: string;
+  readonly home: string;
+
+  private constructor(agents: readonly AgentRun[], home: string) {
+    this.agents = agents;
+    this.home = home;
+    this.folder = join(home, "source");
+    mkdirSync(this.folder);
+  }
+
+  /** The agents run, and know each other; they are called s0, s1, … */
+  static async start(t: TestContext, count = 2): Promise<Servers> {
+    const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
+    const agents: AgentRun[] = [];
+    // Registered first, so that it runs when the agents are ended.
+    const made: { servers?: Servers } = {};
+    t.after(() => made.servers?.clear());
+    for (let i = 0; i < count; i++) agents.push(new AgentRun(t));
+    const servers = new Servers(agents, home);
+    made.servers = servers;
+    const [first, ...others] = agents;
+    await first?.start("--listen", "127.0.0.1:0", "--name", "s0");
+    for (const [i, agent] of others.entries()) {
+      const token = String(first?.json("invite")["token"]);
+      agent.json("join", token, "--listen", `127.0.0.1:${await freePort()}`, "--name", `s${i + 1}`);
+      await agent.start();
+    }
+    return servers;
+  }
+
+  get source(): AgentRun {
+    return this.agents[0] as AgentRun;
+  }
+  get target(): AgentRun {
+    return this.agents[1] as AgentRun;
+  }
+
+  /** Protects the folder with replicas on all others, and waits until they are complete. */
+  async protect(...options: string[]): Promise<void> {
+    const names = this.agents.slice(1).map((_, i) => `s${i + 1}`);
+    this.source.json("protect", this.folder, "--name", JOB, ...options, "--to", ...names);
+    this.flush();
+  }
+
+  flush(): void {
+    this.source.json("flush", JOB, "--timeout", String(FLUSH_SECONDS));
+  }
+
+  status(): SourceStatus {
+    const jobs = this.source.json("jobs")["jobs"] as JobStatus[];
+    const found = jobs.find(({ role }) => role === "source");
+    if (found === undefined) throw new Error("the source has no job");
+    return found as SourceStatus;
+  }
+
+  replicaStatus(agent: AgentRun = this.target): ReplicaStatus {
+    const jobs = agent.json("jobs")["jobs"] as JobStatus[];
+    const found = jobs.find(({ role }) => role === "target");
+    if (found === undefined) throw new Error("the target has no job");
+    return found as ReplicaStatus;
+  }
+
+  /** Where the replica is on the disk of an agent. */
+  replica(agent: AgentRun = this.target): string {
+    return `${this.replicaStatus(agent).replica}/0`;
+  }
+
+  async untilProtected(): Promise<void> {
+    await until(
+      () => this.status().protected || undefined,
+      () => JSON.stringify(this.status()),
+      60_000,
+    );
+  }
+
+  /** What the target does not take goes to the source's disk. */
+  async untilSpilled(): Promise<void> {
+    await until(
+      () => this.status().spilledBytes > 0 || undefined,
+      () => JSON.stringify(this.status()),
+    );
+  }
+
+  isMounted(): boolean {
+    return readMountTable().some(({ path }) => path === this.folder);
+  }
+
+  /** All that belongs to the source dies at once, as with its machine. */
+  killSource(): void {
+    this.source.kill();
+    for (const folder of this.#shared("jobs")) killUsersOf(folder);
+    spawnSync("umount", ["-l", this.folder]);
+  }
+
+  /** Shared memory of the jobs that the agents send or receive. */
+  #shared(role: "jobs" | "replicas"): string[] {
+    const prefix = role === "jobs" ? "standin-from-" : "standin-to-";
+    const ids = this.agents.flatMap(({ state }) => namesIn(`${state}/${role}`));
+    return namesIn("/dev/shm")
+      .filter((name) => ids.some((id) => name.startsWith(`${prefix}${id}`)))
+      .map((name) => `/dev/shm/${name}`);
+  }
+
+  /** The target's machine starts anew: what was in its memory is gone. */
+  loseTargetMemory(): void {
+    for (const folder of this.#shared("replicas")) {
+      killUsersOf(folder);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** What is left of keepers, engines, appliers, mounts and shared memory. */
+  clear(): void {
+    for (const agent of this.agents) agent.kill();
+    const folders = [...this.#shared("jobs"), ...this.#shared("replicas")];
+    for (const folder of folders) killUsersOf(folder);
+    for (const { path } of readMountTable().toReversed()) {
+      if (path.startsWith(`${this.home}/`)) spawnSync("umount", ["-l", path]);
+    }
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+async function freePort(): Promise<number> {
+  const { createServer } = await import("node:net");
+  return await new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
