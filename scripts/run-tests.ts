@@ -1,12 +1,13 @@
 /**
  * Runs the tests of one kind, or of all kinds, and ends with the test runner's own summary.
  *
- *   node scripts/run-tests.ts <unit | mount | e2e | fuzz | all> [part of a path ...] [--name TEXT]
- *       [--seed N] [--ops N]
+ *   node scripts/run-tests.ts <unit | sim | mount | e2e | fuzz | all> [part of a path ...]
+ *       [--name TEXT] [--seed N] [--ops N]
  *
  * Kinds are told by file names. Unit tests run two files at a time. Tests that mount file systems
  * or start servers run one file at a time: they would disturb each other's timing, and a hang would
- * be hard to trace. `all` runs both groups and prints one summary for them.
+ * be hard to trace. So does the simulation, which needs a core for itself. `all` runs all groups
+ * and prints one summary for them.
  */
 import { globSync } from "node:fs";
 import { join } from "node:path";
@@ -33,9 +34,15 @@ const MINUTE_MS = 60_000;
 
 const UNIT: Phase = {
   patterns: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.ts"],
-  except: /\.(?:mount|e2e)\.test\.ts$/,
+  except: /\.(?:sim|mount|e2e)\.test\.ts$/,
   concurrency: 2,
   testTimeoutMs: MINUTE_MS,
+  fileTimeoutMs: 5 * MINUTE_MS,
+};
+const SIM: Phase = {
+  patterns: ["test/**/*.sim.test.ts"],
+  concurrency: 1,
+  testTimeoutMs: 2 * MINUTE_MS,
   fileTimeoutMs: 5 * MINUTE_MS,
 };
 const MOUNT: Phase = {
@@ -59,10 +66,11 @@ const FUZZ: Phase = {
 
 const PHASES_BY_KIND: ReadonlyMap<string, readonly Phase[]> = new Map([
   ["unit", [UNIT]],
+  ["sim", [SIM]],
   ["mount", [MOUNT]],
   ["e2e", [E2E]],
   ["fuzz", [FUZZ]],
-  ["all", [UNIT, MOUNT, E2E]],
+  ["all", [UNIT, SIM, MOUNT, E2E]],
 ]);
 
 const ROOT = join(import.meta.dirname, "..");

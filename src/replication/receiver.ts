@@ -4,6 +4,15 @@
  *
  * Guarantee: ops enter the log in LSN order, each once, whatever is sent again; nothing is
  * acknowledged as durable before the log said that it is.
+ *
+ * The runner performs all effects of a step, in their order, before it brings the next event. It
+ * - numbers connections in the order in which their hellos came, so that a hello that was long on
+ *   its way counts as new; it refuses one of another stream, which needs another receiver, and one
+ *   of an older stream than the log's, whenever it comes;
+ * - ends a connection for good when told to `close` it, and then need not say `closed`;
+ * - has one sync under way at most, and answers it with `synced` or `refused`. When the log failed
+ *   otherwise there is no event for it: it opens the log anew and makes a new receiver from that;
+ * - brings a `tick` several times in a heartbeat.
  */
 import { assert, unreachable } from "../base/assert.ts";
 

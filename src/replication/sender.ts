@@ -1,10 +1,10 @@
 /**
- * Decides what the source sends to one target, and when: connecting, resuming, how much may be under
- * way, heartbeats, giving up a peer that says nothing. Pure; the runner performs the effects.
+ * Decides what the source sends to one target, and when: connecting, resuming, how much may be
+ * under way, heartbeats, giving up a peer that says nothing. Pure; the runner performs the effects.
  *
- * Guarantee: on each connection ops go in LSN order without a gap, starting behind the last one that
- * the target has made durable. What was sent and not acknowledged when a connection ended is sent
- * again; the receiver, which knows what it has, makes that exactly once.
+ * Guarantee: on each connection ops go in LSN order without a gap, starting behind the last one
+ * that the target has made durable. What was sent and not acknowledged when a connection ended is
+ * sent again; the receiver, which knows what it has, makes that exactly once.
  *
  * The runner performs all effects of a step before it brings the next event. It also
  * - answers each `connect`, in bounded time, with `connected` or `disconnected`: connecting and the
