@@ -10,7 +10,7 @@ export interface Descriptor {
   used: boolean;
   /** Directories: whether new entries inherit an ACL; undefined when nobody has looked yet. */
   inheritsAcl: boolean | undefined;
-  /** Directories: inode flags that a new file is born with; undefined when nobody has looked yet. */
+  /** Directories: inode flags that a new file is born with; undefined as above. */
   fileFlags: number | undefined;
 }
 

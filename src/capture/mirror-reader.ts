@@ -4,6 +4,7 @@
  * an exact place in the order. It uses only the ring's spare room, so that it never crowds out what
  * applications do.
  */
+import { systemClock } from "../platform/clock.ts";
 import { E2BIG, EFBIG, EIO, ENOENT, ENXIO, ESTALE } from "../platform/errno.ts";
 import { close, lseek, O_DIRECTORY, O_NOATIME, O_NOFOLLOW } from "../platform/libc.ts";
 import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/libc.ts";
@@ -437,9 +438,9 @@ export class MirrorReader {
   }
 
   #pread(fd: number, into: number, { at, length }: { at: number; length: number }): number {
-    const startMs = performance.now();
+    const startMs = systemClock.monotonicMs();
     const got = preadAt(fd, into, length, at);
-    this.#prefetcher.noteRead(length, performance.now() - startMs);
+    this.#prefetcher.noteRead(length, systemClock.monotonicMs() - startMs);
     return got;
   }
 

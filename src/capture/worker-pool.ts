@@ -3,9 +3,10 @@
  * while its owner does what may take long (fsync, a large copy). So those that serve are warm, in
  * compiled code and caches, and no number of slow requests stops the others. (All waiting at once,
  * the kernel would wake them in turn, each with its own cold copy of everything.)
- *
- * Words of the shared memory, i32 each.
  */
+import { systemClock } from "../platform/clock.ts";
+
+/** Words of the shared memory, i32 each. Workers that wait for requests, or have one in hand. */
 const SERVING = 0;
 /** Of those that serve, how many have a request in hand. */
 const BUSY = 1;
@@ -104,9 +105,9 @@ export class WorkerPool {
       this.beforeSlow();
       return work();
     }
-    const startMs = performance.now();
+    const startMs = systemClock.monotonicMs();
     const result = work();
-    if (performance.now() - startMs > QUICK_SYNC_MS || isAwaited()) {
+    if (systemClock.monotonicMs() - startMs > QUICK_SYNC_MS || isAwaited()) {
       Atomics.store(words, SLOW_SYNCS, SLOW_SYNCS_EXPECTED);
     }
     return result;

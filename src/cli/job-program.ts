@@ -20,8 +20,9 @@ function addPromote(program: Command, setExitCode: SetExitCode): void {
     .command("promote")
     .summary("make the replica of a job the place where its applications run")
     .description(
-      "Runs on the target. Applies everything that was received, takes nothing from the source any\n" +
-        "more, shows the replica at its path, captures it again, and runs the job's start command.",
+      "Runs on the target. Applies everything that was received, takes nothing from the source\n" +
+        "any more, shows the replica at its path, captures it again, and runs the job's start\n" +
+        "command.",
     )
     .argument("<job>", "its name or id")
     .option("--at <path>", "where to show it (default: the path that it had on the source)")

@@ -97,8 +97,9 @@ export class StreamTarget {
   }
 
   /**
-   * A source has said hello. Settles with the welcome when what it sent before is durable; undefined
-   * when the connection was given up meanwhile. {@link attach} the connection when it was sent.
+   * A source has said hello. Settles with the welcome when what it sent before is durable, with
+   * undefined when the connection was given up meanwhile. When the welcome was sent, {@link attach}
+   * the connection.
    */
   open(): { readonly connection: number; readonly welcome: Promise<StreamWelcome | undefined> } {
     this.#connections += 1;
