@@ -5,7 +5,7 @@ import { agentSocket, agentStatePath } from "../agent/agent-state.ts";
 import type { AgentRequest } from "../agent/agent-request.ts";
 import { ControlClient } from "../agent/control-client.ts";
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../agent/jobs/job-status.ts";
-import type { Promotion } from "../agent/jobs/jobs.ts";
+import type { Promotion, Unprotected } from "../agent/jobs/jobs.ts";
 import { formatBytes } from "../base/units.ts";
 import { ExitCode } from "./exit-code.ts";
 import { outputFor } from "./output.ts";
@@ -80,15 +80,18 @@ function nameFor(path: string): string {
 }
 
 export async function runUnprotect(
-  given: JobArguments & { readonly job: string },
+  given: JobArguments & { readonly job: string; readonly deleteReplica?: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
-  const { unreachable } = await ask<{ unreachable: string[] }>(given, "unprotect", {
-    job: given.job,
-  });
-  output.json({ event: "unprotected", job: given.job, unreachable });
-  output.text(`job ${given.job} has ended; its folders are as they were before`);
-  for (const agent of unreachable) output.text(`  ${agent} was not reached and keeps its replica`);
+  const { job } = given;
+  const body = { job, deletesReplica: given.deleteReplica === true };
+  const { replicas } = await ask<Unprotected>(given, "unprotect", body);
+  output.json({ event: "unprotected", job, replicas });
+  output.text(`job ${job} has ended; its folder is as it was before`);
+  for (const { agent, replica, problem } of replicas) {
+    if (problem !== null) output.text(`  ${agent} was not told, and keeps its replica: ${problem}`);
+    else if (replica !== null) output.text(`  the last replica on ${agent} is in ${replica}`);
+  }
   return ExitCode.ok;
 }
 

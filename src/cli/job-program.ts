@@ -92,8 +92,9 @@ function addUnprotect(program: Command, setExitCode: SetExitCode): void {
   program
     .command("unprotect")
     .summary("end a job; the folder stays as it is")
-    .description("Ends a job: unmounts its folder, and forgets what the targets hold for it.")
+    .description("Ends a job and unmounts its folder. The replicas are left where they are.")
     .argument("<job>", "its name or id")
+    .option("--delete-replica", "delete the replicas too")
     .option("--state <dir>", STATE_HELP)
     .option("--json", "print JSON")
     .addHelpText("after", "\nExample:\n  standin unprotect mail")

@@ -17,7 +17,9 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
     const path = typeof at === "string" ? at : undefined;
     return await jobs.promote(String(job), path, force === true);
   });
-  commands.add("unprotect", ({ job }) => jobs.unprotect(String(job)));
+  commands.add("unprotect", ({ job, deletesReplica }) =>
+    jobs.unprotect(String(job), deletesReplica === true),
+  );
   commands.add("jobs", () => ({
     jobs: jobs.status(),
     problems: [...jobs.problems].map(([id, problem]) => ({ id, problem })),

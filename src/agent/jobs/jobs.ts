@@ -39,6 +39,17 @@ const WATCH_MS = 250;
 /** A host that does not answer within this time is silent. */
 const PROBE_MS = 1000;
 
+/** What becomes of the replicas when a job ends. */
+export interface Unprotected {
+  readonly replicas: readonly {
+    readonly agent: string;
+    /** Where it is left; null: nowhere, or not known. */
+    readonly replica: string | null;
+    /** Why the target could not be told. */
+    readonly problem: string | null;
+  }[];
+}
+
 export interface Promotion {
   readonly name: string;
   readonly path: string;
@@ -74,9 +85,8 @@ export class Jobs implements Loop {
     network.onRequest("job-epoch", ({ job }) => {
       return { epoch: this.#targets.get(String(job))?.record.epoch ?? 0 };
     });
-    network.onRequest("job-remove", async ({ job }, peer) => {
-      await this.#forget(String(job), peer.id);
-      return {};
+    network.onRequest("job-remove", async ({ job, deletesReplica }, peer) => {
+      return { replica: await this.#forget(String(job), peer.id, deletesReplica === true) };
     });
   }
 
@@ -205,15 +215,18 @@ export class Jobs implements Loop {
     return wanted;
   }
 
-  async #forget(job: string, peer: string): Promise<void> {
+  /** Where the replica is left; null: nowhere. */
+  async #forget(job: string, peer: string, deletesReplica: boolean): Promise<string | null> {
     const target = this.#targets.get(job);
-    if (target === undefined) return;
+    if (target === undefined) return null;
     if (target.record.source.id !== peer) {
       throw new StandinError("NOT_THE_SOURCE", "only its source may end a job");
     }
-    if (target.record.promotedAt !== null) return;
+    const { replica, promotedAt } = target.record;
+    if (promotedAt !== null) return replica;
     this.#targets.delete(job);
-    await target.remove();
+    await target.remove(deletesReplica);
+    return deletesReplica ? null : replica;
   }
 
   #target(job: string): TargetJob {
@@ -328,9 +341,17 @@ export class Jobs implements Loop {
   }
 
   #targetNamed(given: string): TargetJob {
-    for (const [id, found] of this.#targets) {
-      if (id === given || found.record.name === given) return found;
+    const matches = [...this.#targets].filter(([id, { record }]) => {
+      return id === given || record.name === given;
+    });
+    const [found] = matches;
+    if (matches.length > 1) {
+      const ids = matches.map(([id, { record }]) => `${id} from ${record.source.name}`);
+      throw new StandinError("AMBIGUOUS_JOB", `several jobs are called ${given}`, {
+        hint: `Give the id: ${ids.join(", ")}.`,
+      });
     }
+    if (found !== undefined) return found[1];
     throw new StandinError("UNKNOWN_JOB", `no job ${given} is received here`, {
       hint: "standin jobs lists them; promote on the server that has the replica.",
     });

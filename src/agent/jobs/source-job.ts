@@ -42,6 +42,8 @@ const PUMP_IDLE_MS_MAX = 20;
 /** How often the record learns the last LSN, and by how much another ring begins beyond it. */
 const SEEN_MS = 1000;
 const LSN_JUMP = 1 << 26;
+/** What waits for a target must not fill the disk that other things need. */
+const SPILL_LIMITS = { bytesMax: 2 ** 37, reserveBytes: 2 ** 30 };
 /** Ops are recorded again when the ring has this much room. */
 const RECORD_BELOW = 0.5;
 /** A target that does not answer for so long before a mount is not waited for. */
@@ -124,7 +126,7 @@ export class SourceJob {
     const shmDir = shmDirOf(record.id);
     const path = `${shmDir}/ring`;
     const isKept = record.bootId === currentBootId() && existsSync(path);
-    const spill = await SegmentLog.open(await folderLogFiles(`${home}/spill`));
+    const spill = await SegmentLog.open(await folderLogFiles(`${home}/spill`), SPILL_LIMITS);
     if (isKept) return new SourceJob(home, record, Ring.open(path), spill, parts);
     removeTree(shmDir);
     makePrivateFolder(shmDir);

@@ -284,11 +284,15 @@ export class TargetJob {
     await this.#log.close();
   }
 
-  /** The job is no more: everything but the replica goes. */
-  async remove(): Promise<void> {
+  /** The job is no more. The replica stays where it is, unless it is not wanted. */
+  async remove(deletesReplica: boolean): Promise<void> {
     await this.stop();
     removeTree(this.#shmDir);
-    removeTree(this.#home);
+    const { replica } = this.#record;
+    if (deletesReplica) removeTree(replica);
+    if (deletesReplica || !replica.startsWith(`${this.#home}/`)) removeTree(this.#home);
+    else
+      for (const name of ["record.json", "log", "applier.log"]) removeTree(`${this.#home}/${name}`);
   }
 }
 
