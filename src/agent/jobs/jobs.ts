@@ -397,22 +397,24 @@ export class Jobs implements Loop {
     });
   }
 
-  async unprotect(job: string): Promise<{ readonly unreachable: readonly string[] }> {
+  async unprotect(job: string, deletesReplica: boolean): Promise<Unprotected> {
     const source = this.source(job);
     const { id, targets } = source.record;
     this.#sources.delete(id);
     await source.remove();
-    const unreachable: string[] = [];
+    const body = { job: id, deletesReplica };
+    const replicas: Unprotected["replicas"][number][] = [];
     for (const { agent } of targets) {
-      const request = this.#parts.network.request(
-        agent,
-        "job-remove",
-        { job: id },
-        PEER_REQUEST_MS,
-      );
-      await request.catch(() => unreachable.push(this.#nameOf(agent)));
+      const asked = this.#parts.network.request(agent, "job-remove", body, PEER_REQUEST_MS);
+      const told = asked.then(({ replica }) => {
+        return { replica: typeof replica === "string" ? replica : null, problem: null };
+      });
+      const { replica, problem } = await told.catch((error: Error) => {
+        return { replica: null, problem: error.message };
+      });
+      replicas.push({ agent: this.#nameOf(agent), replica, problem });
     }
-    return { unreachable };
+    return { replicas };
   }
 
   status(): JobStatus[] {
