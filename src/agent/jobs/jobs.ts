@@ -4,11 +4,9 @@ import { randomBytes } from "node:crypto";
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { fileIdentity, listNames, makePrivateFolder, realPath } from "../../platform/files.ts";
-import { hostAnswers } from "../../platform/host-probe.ts";
 import { processorCount } from "../../platform/machine.ts";
 import { runShell, type ShellResult } from "../../platform/run-shell.ts";
 import { parseStreamHello, type StreamMount } from "../../protocol/stream-messages.ts";
-import { parseAddress } from "../../trust/network-address.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
@@ -16,6 +14,7 @@ import type { Loop } from "../loop.ts";
 import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
 import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
 import { currentBootId } from "../state-directory.ts";
+import { watchForFailures } from "./failure-watch.ts";
 import { checkPromotionPath, putReplicaAt } from "./promotion.ts";
 import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
@@ -35,9 +34,6 @@ const RETRY_MS = 5000;
 const POLL_MS = 20;
 const PEER_REQUEST_MS = 30_000;
 const VERIFY_MS = 24 * 3_600_000;
-const WATCH_MS = 250;
-/** A host that does not answer within this time is silent. */
-const PROBE_MS = 1000;
 
 /** What becomes of the replicas when a job ends. */
 export interface Unprotected {
@@ -93,7 +89,12 @@ export class Jobs implements Loop {
   async start(): Promise<void> {
     for (const id of listNames(this.#sourcesHome)) await this.#openSource(id);
     for (const id of listNames(this.#targetsHome)) await this.#openTarget(id);
-    this.#watching = this.#watch();
+    this.#watching = watchForFailures({
+      ...this.#parts,
+      targets: this.#targets,
+      promote: (job) => this.promote(job, undefined, false),
+      signal: this.#stopping.signal,
+    });
   }
 
   async stop(): Promise<void> {
@@ -355,36 +356,6 @@ export class Jobs implements Loop {
     throw new StandinError("UNKNOWN_JOB", `no job ${given} is received here`, {
       hint: "standin jobs lists them; promote on the server that has the replica.",
     });
-  }
-
-  /** Promotes by itself what was asked to be, when the source and its host are silent. */
-  async #watch(): Promise<void> {
-    const { signal } = this.#stopping;
-    const { clock, log } = this.#parts;
-    while (!signal.aborted) {
-      await clock.sleep(WATCH_MS, signal);
-      for (const target of this.#targets.values()) {
-        const { name, onFailureSeconds, promotedAt, due, source } = target.record;
-        const silentMs = target.life?.stream.silentMs;
-        if (onFailureSeconds === null || promotedAt !== null || due !== "none") continue;
-        if (silentMs === undefined || silentMs < onFailureSeconds * 1000) continue;
-        if (await this.#hostAnswers(source.id)) continue;
-        if (signal.aborted || target.life?.stream.silentMs === undefined) continue;
-        log.warning("failure", `${source.name} is silent: promoting ${name}`, { silentMs });
-        await this.promote(name, undefined, false).catch((error: Error) => {
-          log.error("promote-failed", `${name} cannot be promoted: ${error.message}`);
-        });
-      }
-    }
-  }
-
-  async #hostAnswers(agent: string): Promise<boolean> {
-    const addresses = this.#parts.store.memberById(agent)?.addresses ?? [];
-    const answers = addresses.map((text) => {
-      const { host, port } = parseAddress(text);
-      return hostAnswers(host, port, PROBE_MS, this.#stopping.signal);
-    });
-    return (await Promise.all(answers)).includes(true);
   }
 
   /** By name or id. @throws {StandinError} `UNKNOWN_JOB` */
