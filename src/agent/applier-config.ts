@@ -29,6 +29,20 @@ export interface ApplierConfig {
    * there. What Standin copied and the source has no more is always removed. Default: "aside".
    */
   readonly orphans?: "keep" | "aside" | "delete";
+  /** Where ops come from a log on this machine's disk, of which they can be applied again. */
+  readonly checkpoint?: CheckpointConfig;
+}
+
+/** Checkpoints of what the applier keeps in memory; see checkpoint.ts. */
+export interface CheckpointConfig {
+  /** The file. */
+  readonly path: string;
+  /** Of the source: a checkpoint of another stream is none. */
+  readonly stream: string;
+  /** Default 60,000. */
+  readonly everyMs?: number;
+  /** Of ops applied. Default 256 MiB. */
+  readonly everyBytes?: number;
 }
 
 /** The configuration is missing or malformed. */

@@ -9,6 +9,7 @@ import type { Clock } from "../platform/clock.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { ApplierReporter, Emit } from "./applier-reporter.ts";
 import type { ApplierRuntime } from "./applier-runtime.ts";
+import type { Checkpointer } from "./checkpointer.ts";
 
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
@@ -47,6 +48,8 @@ export class ApplierLoop {
   #retryAtMs = 0;
   #retryMs = RETRY_MS_MIN;
   #hasTrash = true;
+  /** Undefined where ops cannot be applied again: what is on this machine is lost with it. */
+  checkpointer: Checkpointer | undefined;
 
   constructor(runtime: ApplierRuntime, reporter: ApplierReporter, clock: Clock, emit: Emit) {
     this.#runtime = runtime;
@@ -86,10 +89,12 @@ export class ApplierLoop {
     while (!(this.#isStopping && this.#canStop())) {
       const nowMs = this.#clock.monotonicMs();
       const count = this.#isHeld(nowMs) ? 0 : this.#work(nowMs);
+      this.checkpointer?.look();
       this.#reporter.look(this.#clock.monotonicMs());
       await this.#pace(count);
     }
     this.#runtime.applier.replica.flush();
+    await this.checkpointer?.end();
     this.#runtime.applier.replica.closeAll();
   }
 

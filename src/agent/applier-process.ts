@@ -12,6 +12,7 @@ import { JsonLineParser } from "../platform/json-lines.ts";
 import { umask } from "../platform/libc.ts";
 import { readApplierConfig } from "./applier-config.ts";
 import { ApplierLoop } from "./applier-loop.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import { ApplierReporter } from "./applier-reporter.ts";
 import { ApplierRuntime } from "./applier-runtime.ts";
 
@@ -35,11 +36,15 @@ async function main(): Promise<void> {
     notice: (notice) => reporter?.notice(notice),
     passStarted: () => reporter?.passStarted(),
     passEnded: (kind) => loop?.passEnded(kind),
+    recovered: (outcome) => emit({ event: "recovered", ...outcome }),
   });
   runtime.ring.setWord(HeaderAt.readerPid, process.pid);
   reporter = new ApplierReporter(runtime, emit);
   loop = new ApplierLoop(runtime, reporter, systemClock, emit);
   const started = loop;
+  if (config.checkpoint !== undefined) {
+    loop.checkpointer = new Checkpointer(config.checkpoint, runtime, systemClock, emit);
+  }
   const parser = new JsonLineParser((command) => started.command(command));
   process.stdin.on("data", (chunk: Buffer) => parser.push(chunk));
   process.stdin.on("error", () => {});

@@ -13,6 +13,7 @@ import { ReplicaUnavailableError } from "../apply/apply-error.ts";
 import { Counter } from "../apply/apply-memory.ts";
 import type { Answer, Difference } from "../apply/mirror-events.ts";
 import { openReplicaRoot, type ReplicaRoot } from "../apply/private-area.ts";
+import type { Reconciliation } from "../apply/reconciler.ts";
 import { assert } from "../base/assert.ts";
 import { printableName } from "../base/bytes.ts";
 import { Resolver } from "../capture/resolver.ts";
@@ -23,8 +24,10 @@ import { MirrorControl, type MirrorEffect } from "../mirror/mirror-control.ts";
 import { PassKind } from "../mirror/pass-state.ts";
 import { NodeFlag, type NodeTree } from "../model/node-tree.ts";
 import { OP_BYTES_MAX, OpKind, type OpView, validateOp } from "../model/op.ts";
+import { Statx } from "../platform/statx.ts";
 import { type ApplierConfig, rulesOf } from "./applier-config.ts";
 import { type ApplierMemory, openApplierMemory, sharedPassState } from "./applier-memory.ts";
+import { giveUpRecovery, isMarkedForRecovery, recover } from "./checkpoint.ts";
 import { DifferenceList } from "./difference-list.ts";
 
 /** Reported to people, the first ones of each kind. */
@@ -39,7 +42,11 @@ export interface RuntimeEvents {
   notice(notice: Notice): void;
   passStarted(kind: PassKind): void;
   passEnded(kind: PassKind): void;
+  /** After a power cut, before anything is applied. */
+  recovered?(outcome: Recovery): void;
 }
+
+export type Recovery = Reconciliation | { readonly problem: string };
 
 /** Ops between two looks at the clock. */
 const OPS_PER_LOOK = 64;
@@ -68,10 +75,10 @@ export class ApplierRuntime {
     this.#events = events;
     this.ring = Ring.open(`${config.shmDir}/ring`);
     this.reader = new RingReader(this.ring);
-    const treeRoots = config.mounts.map(({ index, rootIno }) => ({ mount: index, ino: rootIno }));
-    this.memory = openApplierMemory(config.shmDir, this.ring, treeRoots);
-    this.tree = this.memory.tree;
     this.roots = new Map(config.mounts.map((m) => [m.index, openReplicaRoot(m.replica)]));
+    this.memory = this.#openMemory(config);
+    this.tree = this.memory.tree;
+    for (const [mount, root] of this.roots) noteRoots(this.tree, mount, root);
     const rules = rulesOf(config.rules);
     this.control = new MirrorControl(this.tree, sharedPassState(this.memory.apply));
     this.#resolver = new Resolver(this.tree, rules, {
@@ -92,6 +99,22 @@ export class ApplierRuntime {
     this.#engineGeneration = this.ring.word(HeaderAt.engineGeneration);
     this.#usePass();
     this.#queue.clear();
+  }
+
+  #openMemory(config: ApplierConfig): ApplierMemory {
+    const { shmDir } = config;
+    const treeRoots = config.mounts.map(({ index, rootIno }) => ({ mount: index, ino: rootIno }));
+    if (isMarkedForRecovery(shmDir)) {
+      try {
+        const { memory, reconciliation } = recover(config, this.ring, this.roots, treeRoots);
+        this.#events.recovered?.(reconciliation);
+        return memory;
+      } catch (error) {
+        giveUpRecovery(shmDir);
+        this.#events.recovered?.({ problem: (error as Error).message });
+      }
+    }
+    return openApplierMemory(shmDir, this.ring, treeRoots);
   }
 
   #applierEvents() {
@@ -275,4 +298,11 @@ export class ApplierRuntime {
   get isMirrored(): boolean {
     return this.memory.apply.get(Counter.mirrored) === 1;
   }
+}
+
+/** By which a recovery sees whether the replica is the same folder as before. */
+function noteRoots(tree: NodeTree, mount: number, { rootFd, namelessFd }: ReplicaRoot): void {
+  const status = new Statx();
+  if (status.of(rootFd) === 0) tree.setReplicaIno(tree.root(mount), status.ino);
+  if (status.of(namelessFd) === 0) tree.setReplicaIno(tree.privateDirectory(mount), status.ino);
 }

@@ -90,6 +90,16 @@ export class ApplyMemory {
     return sum;
   }
 
+  /** Bytes of the file. */
+  get fileBytes(): number {
+    return TOTAL_BYTES;
+  }
+
+  /** All of it, for a copy. */
+  get bytes(): Uint8Array {
+    return this.#memory.bytes;
+  }
+
   /** LSN of the op for which the witnesses hold. */
   get intentLsn(): number {
     return this.#f64[At.intentLsn]!;

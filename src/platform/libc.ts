@@ -8,6 +8,7 @@
  * Only what the kernel defines for x86-64 Linux is used here (syscall numbers, struct layouts).
  */
 import koffi from "koffi";
+import { EIO } from "./errno.ts";
 
 const libc = koffi.load("libc.so.6");
 
@@ -183,6 +184,15 @@ export function fdatasync(fd: Descriptor): number {
 
 export function syncfs(fd: Descriptor): number {
   return checked(syncfs_(fd));
+}
+
+/** As {@link syncfs}, on another thread. Settles with 0 or `-EIO`, whatever the error was. */
+export function syncfsAsync(fd: Descriptor): Promise<number> {
+  return new Promise((resolve) => {
+    syncfs_.async(fd, (error: unknown, result: number) => {
+      resolve(error !== null || result !== 0 ? -EIO : 0);
+    });
+  });
 }
 
 export function mknodat(dir: Descriptor, name: Bytes, mode: number, device: number): number {

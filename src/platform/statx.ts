@@ -10,6 +10,7 @@ import { allocateNative, statxAt } from "./native.ts";
 
 /** STATX_BASIC_STATS | STATX_BTIME */
 const MASK = 0xfff;
+const STATX_BTIME = 0x800;
 const STATX_SIZE_BYTES = 256;
 /** A path, for those who give more than a name. */
 const NAME_BYTES_MAX = 4096;
@@ -87,6 +88,10 @@ export class Statx {
   }
   get atimeNsec(): number {
     return this.#u32[18] as number;
+  }
+  /** Undefined where the file system keeps none. */
+  get birthSec(): number | undefined {
+    return ((this.#u32[0] as number) & STATX_BTIME) === 0 ? undefined : this.#i64(20);
   }
   get ctimeSec(): number {
     return this.#i64(24);

@@ -163,7 +163,7 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     appliedLsn: life?.ring.applied ?? 0,
     duplicates: life?.stream.duplicates ?? 0,
     isPaused,
-    due,
-    problem: life?.stream.problem ?? life?.copy.problem ?? null,
+    due: life?.copyState.due ?? due,
+    problem: life?.problem ?? null,
   };
 }

@@ -21,6 +21,7 @@ import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
+import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import { parseTargetRecord, replicaOf, type TargetRecord } from "./target-record.ts";
 
 const PUMP_MS = 2;
@@ -98,12 +99,28 @@ export class TargetJob {
     if (stream === null) return;
     const path = ringPath(this.#shmDir);
     const isSame = bootId === currentBootId() && existsSync(path);
-    const ring = isSame ? Ring.open(path) : this.#newRing(this.#log.lastLsn + 1);
-    if (!isSame) {
-      const due = this.#record.due === "mirror" ? "mirror" : "resync";
-      this.#save({ bootId: currentBootId(), due });
+    await this.#begin(isSame ? Ring.open(path) : this.#recover());
+  }
+
+  /** The machine was restarted: what was applied since the last checkpoint is applied again. */
+  #recover(): Ring {
+    const bootId = currentBootId();
+    const { name: job, due } = this.#record;
+    const head = usableCheckpoint(this.#home, this.#log);
+    if (head === undefined) {
+      this.#report("warning", "there is no checkpoint to go on from; everything is compared", {
+        job,
+      });
+      const ring = this.#newRing(this.#log.lastLsn + 1);
+      this.#save({ bootId, due: due === "mirror" ? "mirror" : "resync" });
+      return ring;
     }
-    await this.#begin(ring);
+    const replayTo = this.#log.durableLsn;
+    const ops = replayTo - head.lsn;
+    this.#report("info", "the machine was restarted: going on from a checkpoint", { job, ops });
+    const ring = recoverRing(this.#shmDir, head);
+    this.#save({ bootId, replayTo });
+    return ring;
   }
 
   #newRing(firstLsn: number): Ring {
@@ -119,6 +136,10 @@ export class TargetJob {
         record: this.#record,
         shmDir: this.#shmDir,
         applierLog: `${this.#home}/applier.log`,
+        checkpointPath: checkpointPath(this.#home),
+        report: (level, message, fields) => {
+          this.#report(level, message, { job: this.#record.name, ...fields });
+        },
         save: (change) => this.#save(change),
         onNotice: ({ kind, path, action }) => {
           this.#report("warning", `${String(path)}: ${String(kind)} (${String(action)})`, {

@@ -11,6 +11,7 @@ import { isAlive, sendSignal } from "../../platform/processes.ts";
 import type { TargetCopy } from "../../protocol/stream-messages.ts";
 import { StreamTarget } from "../../replication/stream-target.ts";
 import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
+import { checkpointHead, checkpointStream } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
@@ -25,6 +26,12 @@ export interface TargetLifeParts {
   readonly record: TargetRecord;
   readonly shmDir: string;
   readonly applierLog: string;
+  readonly checkpointPath: string;
+  readonly report: (
+    level: "info" | "warning",
+    message: string,
+    fields: Readonly<Record<string, unknown>>,
+  ) => void;
   readonly save: (change: Partial<TargetRecord>) => void;
   readonly onNotice: (event: ApplierEvent) => void;
   readonly onConnection: (change: { readonly connected: boolean; readonly why: string }) => void;
@@ -48,6 +55,12 @@ export class TargetLife {
   readonly #gauge: RingGauge;
   readonly #log: SegmentLog;
   readonly #clock: Clock;
+  readonly #parts: TargetLifeParts;
+  /** Everything up to here survives a power cut without the log; undefined: nothing does. */
+  #checkpointLsn: number | undefined;
+  /** No checkpoint could be made: after a power cut everything will be compared. */
+  #hasFailed = false;
+  #replayTo: number;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -56,6 +69,10 @@ export class TargetLife {
     this.ring = ring;
     this.#log = log;
     this.#clock = clock;
+    this.#parts = parts;
+    this.#replayTo = record.replayTo ?? 0;
+    const checkpoint = { path: parts.checkpointPath, stream: checkpointStream(log) };
+    this.#checkpointLsn = checkpointHead(checkpoint.path, checkpoint.stream)?.lsn;
     this.#gauge = new RingGauge(ring);
     this.applier = new ApplierLink({
       clock,
@@ -69,6 +86,7 @@ export class TargetLife {
         })),
         rules: { include: record.include, exclude: record.exclude },
         orphans: record.orphans,
+        checkpoint,
       },
       listener: (event) => {
         this.copy.observe(event);
@@ -76,6 +94,7 @@ export class TargetLife {
           parts.save({ applier: this.applier.process ?? null });
         }
         if (event["event"] === "notice") parts.onNotice(event);
+        this.#observeCheckpoints(event);
       },
     });
     this.copy = new CopySupervisor({
@@ -90,7 +109,7 @@ export class TargetLife {
       clock,
       log,
       ring,
-      copy: () => this.#copyState(),
+      copy: () => this.copyState,
       onChange: parts.onConnection,
     });
   }
@@ -112,15 +131,69 @@ export class TargetLife {
     this.stream.pump();
   }
 
-  /** What is applied and will not be asked for again may leave the log. */
-  async trim(): Promise<void> {
-    await this.#log.trimBelow(this.ring.applied + 1);
+  #observeCheckpoints(event: ApplierEvent): void {
+    const { report } = this.#parts;
+    switch (event["event"]) {
+      case "checkpoint":
+        this.#checkpointLsn = Number(event["lsn"]);
+        this.#hasFailed = false;
+        break;
+      case "checkpoint-failed":
+        if (event["isRemoved"] === true) this.#checkpointLsn = undefined;
+        if (!this.#hasFailed) {
+          const message = "no checkpoint could be made: a power cut now means a full comparison";
+          report("warning", message, { why: event["message"] });
+        }
+        this.#hasFailed = event["isRemoved"] === true;
+        break;
+      case "recovered":
+        this.#observeRecovery(event);
+        break;
+      default:
+        break;
+    }
   }
 
-  #copyState(): TargetCopy {
-    const { due, work, progress, pendingResyncs, isPaused, isReplicaFull, problem } = this.copy;
+  #observeRecovery({ problem, isForeign, moved, removed, missing }: ApplierEvent): void {
+    const { report } = this.#parts;
+    if (problem !== undefined || isForeign === true) {
+      const why = problem ?? "the replica is another folder than before";
+      report("warning", "the checkpoint could not be used; everything is compared", { why });
+      this.copy.requireResync();
+    } else {
+      const figures = { moved, removed, missing };
+      report("info", "the replica's names are those of the checkpoint again", figures);
+    }
+  }
+
+  /** What a power cut could take from the replica stays in the log. */
+  async trim(): Promise<void> {
+    const lsn = this.#hasFailed ? this.ring.applied : this.#checkpointLsn;
+    if (lsn !== undefined) await this.#log.trimBelow(lsn + 1);
+  }
+
+  /** Ops that were durable at a power cut and are not applied again yet. */
+  get toReplay(): number {
+    const left = Math.max(0, this.#replayTo - this.ring.applied);
+    if (left === 0 && this.#replayTo > 0) {
+      this.#replayTo = 0;
+      this.#parts.save({ replayTo: 0 });
+    }
+    return left;
+  }
+
+  /** Why the copy is not what it should be, in words; null when nothing is known. */
+  get problem(): string | null {
+    const { toReplay } = this;
+    const replay = `after a power cut ${toReplay} ops of the log are applied again`;
+    return this.stream.problem ?? this.copy.problem ?? (toReplay > 0 ? replay : null);
+  }
+
+  /** As the source and status see it. */
+  get copyState(): TargetCopy {
+    const { due, work, progress, pendingResyncs, isPaused, isReplicaFull } = this.copy;
     return {
-      due,
+      due: due === "none" && this.toReplay > 0 ? "resync" : due,
       work: work ?? null,
       percent: progress?.percent ?? 0,
       etaSeconds: progress?.etaSeconds ?? null,
@@ -131,7 +204,7 @@ export class TargetLife {
       pendingResyncs,
       isPaused,
       isReplicaFull,
-      problem: this.stream.problem ?? problem ?? null,
+      problem: this.problem,
     };
   }
 

@@ -28,6 +28,8 @@ export interface TargetRecord {
   /** Shared memory of another boot is gone. */
   readonly bootId: string;
   readonly applier: ProcessIdentity | null;
+  /** After a power cut: what was durable then is not applied again up to here. */
+  readonly replayTo?: number;
 }
 
 export function newTargetRecord(
