@@ -1,6 +1,6 @@
 /**
- * What must hold whatever fails. Checkers see only what an outsider could: ops as they were taken at
- * a source, what travels, what a log holds, what was applied. They know nothing of the faults.
+ * What must hold whatever fails. Checkers see only what an outsider could: ops as they were taken
+ * at a source, what travels, what a log holds, what was applied. They know nothing of the faults.
  */
 import type { Op } from "./messages.ts";
 import { Violation } from "./world.ts";

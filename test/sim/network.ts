@@ -1,8 +1,8 @@
 /**
  * A network of TCP connections. Within one connection and direction nothing is lost, doubled or
- * reordered, but it may take any time, stop for ever, or be cut with any part of what was under way
- * lost; the other end may never learn of it. Bytes of an old connection may arrive after a newer one
- * was opened: that is where doubled and reordered ops come from.
+ * reordered, but it may take any time, stop for ever, or be cut with any part of what was under
+ * way lost; the other end may never learn of it. Bytes of an old connection may arrive after a
+ * newer one was opened: that is where doubled and reordered ops come from.
  */
 import type { Machine, Process } from "./machine.ts";
 import { bytesOf, describe, type Message } from "./messages.ts";

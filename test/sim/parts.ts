@@ -1,4 +1,4 @@
-/** What a simulation is made of besides faults: the product's own, or with a fault planted in it. */
+/** What a simulation is made of: the product's own parts, or some with a fault planted in them. */
 import { Receiver, type ReceiverOptions } from "../../src/replication/receiver.ts";
 import { Sender, type SenderOptions } from "../../src/replication/sender.ts";
 

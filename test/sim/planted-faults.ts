@@ -1,4 +1,4 @@
-/** Mistakes that somebody could make, each planted in the product's parts: checkers must find them. */
+/** Mistakes that somebody could make, planted in the product's parts: checkers must find them. */
 import {
   Receiver,
   type ReceiverEffect,

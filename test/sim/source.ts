@@ -1,6 +1,6 @@
 /**
- * A source: its ring, which outlives the agent and not the machine, applications that write, and the
- * agent that runs a sender for each target in the way that the product's runner has to.
+ * A source: its ring, which outlives the agent and not the machine, applications that write, and
+ * the agent that runs a sender for each target in the way that the product's runner has to.
  */
 import { assert } from "../../src/base/assert.ts";
 import type { SenderEffect, SenderEvent } from "../../src/replication/sender.ts";

@@ -21,7 +21,7 @@ export interface TargetLog {
   readonly appendedLsn: number;
   append(ops: readonly Op[]): void;
   sync(done: (result: SyncResult) => void): void;
-  /** From now on, when it is synced, ops of this stream are appended; otherwise all is as before. */
+  /** When it is synced, ops of this stream are appended from now on; otherwise all is as before. */
   startStream(stream: number, firstLsn: number, done: (result: SyncResult) => void): void;
 }
 
