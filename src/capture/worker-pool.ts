@@ -4,8 +4,6 @@
  * compiled code and caches, and no number of slow requests stops the others. (All waiting at once,
  * the kernel would wake them in turn, each with its own cold copy of everything.)
  */
-import { systemClock } from "../platform/clock.ts";
-
 /** Words of the shared memory, i32 each. Workers that wait for requests, or have one in hand. */
 const SERVING = 0;
 /** Of those that serve, how many have a request in hand. */
@@ -17,13 +15,11 @@ const PARKED = 3;
 const BEGUN = 4;
 /** Requests in hand, those of slow workers too. */
 const IN_HAND = 5;
-/** So many syncs are still to be taken for slow ones. */
-const SLOW_SYNCS = 6;
+/** So many syncs to come hand their place over. */
+const SHARED_SYNCS = 6;
 
-/** A sync that takes longer is a slow one. */
-const QUICK_SYNC_MS = 1;
-/** After a slow sync, or one during which somebody waited, so many are taken for slow. */
-const SLOW_SYNCS_EXPECTED = 64;
+/** After a sync during which somebody waited, so many hand it over. */
+const SHARED_SYNCS_EXPECTED = 64;
 
 export class WorkerPool {
   readonly #words: Int32Array;
@@ -94,22 +90,19 @@ export class WorkerPool {
   }
 
   /**
-   * Does what may be slow or not, a sync. Where syncs are quick and one application does them one
-   * after the other, to hand the place over costs as much as the sync: it is kept as long as nobody
-   * was found waiting at the end of one. `isAwaited`: whether another request is there.
+   * Does what may be slow or not, a sync. To hand the place over for it pays only where others ask
+   * meanwhile: it is kept as long as nobody was found waiting at the end of one. (Who comes during
+   * a long one is helped by {@link relieve}.) `isAwaited`: whether another request is there.
    */
   sync(work: () => number, isAwaited: () => boolean): number {
     const words = this.#words;
-    if (Atomics.load(words, SLOW_SYNCS) > 0) {
-      Atomics.sub(words, SLOW_SYNCS, 1);
+    if (Atomics.load(words, SHARED_SYNCS) > 0) {
+      Atomics.sub(words, SHARED_SYNCS, 1);
       this.beforeSlow();
       return work();
     }
-    const startMs = systemClock.monotonicMs();
     const result = work();
-    if (systemClock.monotonicMs() - startMs > QUICK_SYNC_MS || isAwaited()) {
-      Atomics.store(words, SLOW_SYNCS, SLOW_SYNCS_EXPECTED);
-    }
+    if (isAwaited()) Atomics.store(words, SHARED_SYNCS, SHARED_SYNCS_EXPECTED);
     return result;
   }
 
