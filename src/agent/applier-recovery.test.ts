@@ -1,8 +1,10 @@
 /** The applier after a power cut: from a checkpoint and the log to the end of the log. */
 import assert from "node:assert/strict";
 import {
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -16,6 +18,7 @@ import { Counter } from "../apply/apply-memory.ts";
 import type { Reconciliation } from "../apply/reconciler.ts";
 import { Prng } from "../base/prng.ts";
 import { umask } from "../platform/libc.ts";
+import { FS_IMMUTABLE_FL, getInodeFlags, setInodeFlags } from "../platform/replica-files.ts";
 
 umask(0);
 const SEED = Number(process.env.STANDIN_SEED ?? 1);
@@ -115,6 +118,44 @@ test("a first mirror goes on after power cuts, and adopts what was there", async
   assert.ok(asked > 0);
   target.settle();
   assert.deepEqual(target.differences(), []);
+});
+
+test("flags that were set later do not hinder what is applied again", async () => {
+  const target = newTarget({
+    prepare: ({ source }) => writeFileSync(`${source}/f`, Buffer.alloc(9000, 1)),
+  });
+  target.settle();
+  await target.checkpoint();
+  const diverged = target.runtime.memory.apply.get(Counter.diverged);
+  target.source.truncate("f", 5000);
+  target.source.write("f", 100, Buffer.from("written"));
+  target.source.chmod("f", 0o640);
+  target.source.chown("f", 5, 6);
+  target.source.fallocate("f", 3, 0, 4096);
+  target.source.setxattr("f", "user.name", Buffer.from("value"));
+  target.source.utimes("f", 1_000_000, 7);
+  target.source.rename("f", "g");
+  target.apply(target.end);
+  target.runtime.applier.replica.flush();
+  const files = [`${target.source.root}/g`, `${target.replica}/g`].map((path) =>
+    openSync(path, "r"),
+  );
+  try {
+    target.cut(new Prng(4), () => {
+      for (const fd of files) setInodeFlags(fd, getInodeFlags(fd) | FS_IMMUTABLE_FL);
+    });
+    target.apply(target.end);
+    assert.equal(target.runtime.memory.apply.get(Counter.diverged), diverged);
+    // The op that sets the flag is not in this log.
+    const replica = files[1] as number;
+    setInodeFlags(replica, getInodeFlags(replica) | FS_IMMUTABLE_FL);
+    assert.deepEqual(target.differences(), []);
+  } finally {
+    for (const fd of files) {
+      setInodeFlags(fd, getInodeFlags(fd) & ~FS_IMMUTABLE_FL);
+      closeSync(fd);
+    }
+  }
 });
 
 test("what others have put into the replica stays what it is by the policy", async () => {

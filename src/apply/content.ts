@@ -121,25 +121,37 @@ export class ContentApplier {
     const check = (result: number, action: string) => {
       if (result < 0) replica.refused(node, action, -result, true);
     };
+    const change = (work: () => number, action: string) =>
+      check(this.#unhindered(node, opened, work), action);
     if ((valid & SETATTR_SIZE) !== 0 && isRegular) {
-      check(ftruncate(opened.fd, op.setattrSize), "truncate");
+      change(() => ftruncate(opened.fd, op.setattrSize), "truncate");
       replica.pending.set(node, op.mtimeSec, op.mtimeNsec);
     }
     if ((valid & (SETATTR_UID | SETATTR_GID)) !== 0) {
       const uid = (valid & SETATTR_UID) === 0 ? OWNER_NONE : op.uid;
       const gid = (valid & SETATTR_GID) === 0 ? OWNER_NONE : op.gid;
-      check(setOwner(opened, uid, gid), "change the owner");
+      change(() => setOwner(opened, uid, gid), "change the owner");
     }
     // A change of owner or size may have cleared bits of the mode; the op has the mode that came
     // out of it.
     if ((valid & ~(SETATTR_ATIME | SETATTR_MTIME)) !== 0) {
-      check(setMode(opened, op.mode), "change the mode");
+      change(() => setMode(opened, op.mode), "change the mode");
     }
     if ((valid & (SETATTR_ATIME | SETATTR_MTIME)) !== 0)
-      check(this.#times(op, opened), "set times");
+      change(() => this.#times(op, opened), "set times");
     if ((valid & SETATTR_MTIME) !== 0) replica.pending.drop(node);
     else if ((valid & SETATTR_ATIME) !== 0) replica.pending.dropAtime(node);
     replica.close(node, opened);
+  }
+
+  /**
+   * The source could do it, so immutable and append-only flags that are in the way are those of a
+   * later op: after a power cut ops are applied again that were applied before.
+   */
+  #unhindered(node: number, opened: Opened, work: () => number): number {
+    const result = work();
+    if (result !== -EPERM || opened.isPathOnly) return result;
+    return this.#replica.withFlagsOff(node, opened.fd, work);
   }
 
   #times(op: OpView, opened: Opened): number {
@@ -161,7 +173,9 @@ export class ContentApplier {
       return;
     }
     const mode = op.extra;
-    let result = fallocate(fd, mode, op.offset, op.length);
+    const opened = { fd, isPathOnly: false };
+    const allocate = () => fallocate(fd, mode, op.offset, op.length);
+    let result = this.#unhindered(node, opened, allocate);
     if (result === -EOPNOTSUPP) result = this.#fallocateByHand(op, fd, mode);
     if (result < 0) {
       replica.refused(node, "allocate", -result, true);

@@ -13,7 +13,6 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
-  readSync,
   rmSync,
   utimesSync,
   writeSync,
@@ -28,26 +27,16 @@ import {
 } from "../../src/agent/checkpoint.ts";
 import type { Prng } from "../../src/base/prng.ts";
 import { CommandQueue } from "../../src/journal/command-queue.ts";
-import { NO_ROOM, Ring, RingReader, RingWriter } from "../../src/journal/ring.ts";
+import { NO_ROOM, Ring, RingWriter } from "../../src/journal/ring.ts";
 import { TYPE_REGULAR } from "../../src/model/node-tree.ts";
 import { OpKind, OpView, SETATTR_MTIME, SETATTR_SIZE } from "../../src/model/op.ts";
 import { sealPacked } from "../../src/platform/packed-file.ts";
 import { compareTrees } from "./compare-trees.ts";
-import { FakeSource } from "./fake-source.ts";
+import type { FakeSource } from "./fake-source.ts";
+import { OpLog } from "./op-log.ts";
 
 const STREAM = "stream";
 const RING = { arenas: 2, indexSlots: 1 << 14, arenaBytes: 16 << 20 };
-
-/** Jobs over the network have no copy ops: they would read what later ops have changed. */
-class SourceWithoutCopies extends FakeSource {
-  override copy(path: string, offset: number, from: string, fromOffset: number, bytes: number) {
-    const data = Buffer.alloc(bytes);
-    const fd = openSync(`${this.root}/${from}`, "r");
-    const got = readSync(fd, data, 0, bytes, fromOffset);
-    closeSync(fd);
-    if (got > 0) this.write(path, offset, data.subarray(0, got));
-  }
-}
 
 export interface CutTargetOptions {
   readonly orphans?: "keep" | "aside" | "delete";
@@ -63,11 +52,7 @@ export class CutTarget {
   ring!: Ring;
   #shm = "";
   readonly #orphans: "keep" | "aside" | "delete";
-  /** The log: record of LSN n at n - 1. */
-  readonly #log: Uint8Array[] = [];
-  readonly #sourceRing: Ring;
-  readonly #sourceReader: RingReader;
-  readonly #sourceQueue: CommandQueue;
+  readonly #log: OpLog;
   readonly #sizes = new Map<number, number>();
   readonly #shms: string[] = [];
 
@@ -76,10 +61,8 @@ export class CutTarget {
     mkdirSync(`${this.home}/source`);
     mkdirSync(this.replica);
     options.prepare?.({ source: `${this.home}/source`, replica: this.replica });
-    this.#sourceRing = Ring.create(`${this.#newShm()}/ring`, RING);
-    this.#sourceReader = new RingReader(this.#sourceRing);
-    this.#sourceQueue = new CommandQueue(this.#sourceRing);
-    this.source = new SourceWithoutCopies(`${this.home}/source`, this.#sourceRing);
+    this.#log = new OpLog(`${this.home}/source`, this.#newShm());
+    this.source = this.#log.source;
     this.#boot(1);
     this.#start();
   }
@@ -92,8 +75,7 @@ export class CutTarget {
   }
   /** Last LSN of the log. */
   get end(): number {
-    this.#pull();
-    return this.#log.length;
+    return this.#log.end;
   }
 
   #newShm(): string {
@@ -126,20 +108,12 @@ export class CutTarget {
     });
   }
 
-  #pull(): void {
-    const reader = this.#sourceReader;
-    for (let op = reader.peek(); op !== undefined; op = reader.peek()) {
-      this.#log.push(op.bytes.slice(op.base, op.base + op.size));
-      reader.release();
-    }
-  }
-
   /** Applies the log up to `lsn`. */
   apply(lsn: number): void {
     const writer = new RingWriter(this.ring, 0);
     for (;;) {
       while (this.ring.head < lsn && this.ring.hasIndexRoom()) {
-        const record = this.#log[this.ring.head] as Uint8Array;
+        const record = this.#log.record(this.ring.head + 1);
         if (writer.reserve(record.length) === NO_ROOM) break;
         this.ring.memory.bytes.set(record, writer.at);
         writer.publish(record.length);
@@ -157,7 +131,7 @@ export class CutTarget {
     this.runtime.housekeep(performance.now());
     const queue = new CommandQueue(this.ring);
     for (let command = queue.peek(); command !== undefined; command = queue.peek()) {
-      this.#sourceQueue.push(command);
+      this.#log.queue.push(command);
       queue.pop();
     }
     this.source.serve(answersMax);
@@ -198,12 +172,16 @@ export class CutTarget {
     }
   }
 
-  /** Memory is gone; of what was written since the checkpoint some reached the disk. */
-  cut(prng: Prng): void {
+  /**
+   * Memory is gone; of what was written since the checkpoint some reached the disk. `before`: done
+   * before the machine comes back.
+   */
+  cut(prng: Prng, before: () => void = () => {}): void {
     const head = checkpointHead(this.#checkpointPath, STREAM);
     assert.ok(head !== undefined, "there is a checkpoint");
     this.runtime.applier.replica.closeAll();
     for (const [node, ops] of this.#touchedSince(head.lsn)) this.#damage(node, ops, prng);
+    before();
     this.#boot(head.lsn + 1);
     resumeRing(this.ring, head);
     markForRecovery(this.#shm);
@@ -212,7 +190,7 @@ export class CutTarget {
 
   #touchedSince(lsn: number): Map<number, OpView[]> {
     const touched = new Map<number, OpView[]>();
-    for (const record of this.#log.slice(lsn, this.ring.applied)) {
+    for (const record of this.#log.between(lsn, this.ring.applied)) {
       const op = new OpView(record.slice().buffer);
       touched.set(op.node, [...(touched.get(op.node) ?? []), op]);
     }
