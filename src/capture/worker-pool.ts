@@ -26,6 +26,8 @@ export class WorkerPool {
   readonly #servingMax: number;
   #hasRequest = false;
   #isSlow = false;
+  /** At the end of the last sync another request was there. */
+  #wasAsked = false;
   #begunSeen = 0;
 
   /** `shared`: memory of {@link WorkerPool.allocate}, the same for all threads. */
@@ -72,9 +74,13 @@ export class WorkerPool {
     return Atomics.load(this.#words, IN_HAND) === 0;
   }
 
-  /** A request is in hand. */
-  begin(): void {
+  /** A request is in hand. `isAwaited`: an application waits for its answer. */
+  begin(isAwaited = true): void {
     this.#hasRequest = true;
+    if (this.#wasAsked && isAwaited) {
+      Atomics.store(this.#words, SHARED_SYNCS, SHARED_SYNCS_EXPECTED);
+    }
+    this.#wasAsked = false;
     Atomics.add(this.#words, BUSY, 1);
     Atomics.add(this.#words, BEGUN, 1);
     Atomics.add(this.#words, IN_HAND, 1);
@@ -92,9 +98,9 @@ export class WorkerPool {
   /**
    * Does what may be slow or not, a sync. To hand the place over for it pays only where others ask
    * meanwhile: it is kept as long as nobody was found waiting at the end of one. (Who comes during
-   * a long one is helped by {@link relieve}.) `isAwaited`: whether another request is there.
+   * a long one is helped by {@link relieve}.) `isAsked`: whether another request is there.
    */
-  sync(work: () => number, isAwaited: () => boolean): number {
+  sync(work: () => number, isAsked: () => boolean): number {
     const words = this.#words;
     if (Atomics.load(words, SHARED_SYNCS) > 0) {
       Atomics.sub(words, SHARED_SYNCS, 1);
@@ -102,7 +108,7 @@ export class WorkerPool {
       return work();
     }
     const result = work();
-    if (isAwaited()) Atomics.store(words, SHARED_SYNCS, SHARED_SYNCS_EXPECTED);
+    this.#wasAsked = isAsked();
     return result;
   }
 

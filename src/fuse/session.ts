@@ -37,8 +37,8 @@ export interface SessionOptions {
   readonly reply: Reply;
   /** Asked before each receive. */
   readonly space: () => RequestSpace;
-  /** Told when a request was received. */
-  readonly onReceived?: () => void;
+  /** Told of each request that was received. */
+  readonly onReceived?: (opcode: number) => void;
   /** A handler threw: our bug. The request is answered EIO and the session goes on. */
   readonly onBug: (error: unknown, opcode: number) => void;
 }
@@ -81,8 +81,8 @@ export class Session {
       return again ? 0 : -received;
     }
     if (received === 0) return ENODEV;
-    this.#options.onReceived?.();
     if (!this.request.load(memory, base, received)) return 0;
+    this.#options.onReceived?.(this.request.opcode);
     return this.#answer(this.#dispatch());
   }
 
