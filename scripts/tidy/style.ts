@@ -46,7 +46,8 @@ export const leftoversRule: Rule = (tree) =>
     })),
   );
 
-const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:sim|mount|e2e))?(?:\.(?:test|fuzz|bench|d))?\.ts$/;
+const FILE_NAME =
+  /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:sim|mount|e2e))?(?:\.(?:test|fuzz|bench|d))?\.ts$/;
 const FOLDER_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
 
 export const fileNamesRule: Rule = (tree) =>

@@ -21,6 +21,8 @@ export interface StreamHello {
   readonly name: string;
   /** Which life of the source's ring the LSNs belong to, 32 hex digits. */
   readonly stream: string;
+  /** Counts the lives: a hello of an earlier one, which was late, is refused. */
+  readonly life: number;
   /** The first LSN that the source can send, and the last one at the moment. */
   readonly firstLsn: number;
   readonly lastLsn: number;
@@ -117,6 +119,7 @@ export function parseStreamHello(fields: Fields): StreamHello {
     job,
     name,
     stream,
+    life: count(fields, "life"),
     firstLsn: count(fields, "firstLsn"),
     lastLsn: count(fields, "lastLsn"),
     epoch: count(fields, "epoch"),

@@ -42,7 +42,8 @@ const CROWDED_MS = 1000;
 
 export class StreamSource {
   readonly #options: StreamSourceOptions;
-  readonly #reader: OpReader;
+  /** Of the connection in hand: a read of an earlier one may still be under way. */
+  #reader: OpReader | undefined;
   readonly #sender = new Sender(0, SENDER_DEFAULTS);
   readonly #events: SenderEvent[] = [];
   #channel: FrameChannel | undefined;
@@ -55,7 +56,6 @@ export class StreamSource {
 
   constructor(options: StreamSourceOptions) {
     this.#options = options;
-    this.#reader = options.store.reader();
   }
 
   get isConnected(): boolean {
@@ -91,17 +91,21 @@ export class StreamSource {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#channel?.close("the job was stopped");
-    await this.#reader.close();
+    await this.#reader?.close();
   }
 
   /** One after the other: what an effect brings about is told when all effects are performed. */
   #step(event: SenderEvent): void {
     this.#events.push(event);
     if (this.#events.length > 1) return;
-    for (let next = this.#events[0]; next !== undefined; next = this.#events[0]) {
-      const effects = this.#sender.step(next, this.#options.clock.monotonicMs());
-      for (const effect of effects) this.#perform(effect);
-      this.#events.shift();
+    try {
+      for (let next = this.#events[0]; next !== undefined; next = this.#events[0]) {
+        const effects = this.#sender.step(next, this.#options.clock.monotonicMs());
+        for (const effect of effects) this.#perform(effect);
+        this.#events.shift();
+      }
+    } finally {
+      this.#events.length = 0;
     }
   }
 
@@ -144,6 +148,7 @@ export class StreamSource {
       onClose: (reason) => this.#closed(channel, reason),
     });
     this.#channel = channel;
+    this.#reader = this.#options.store.reader();
     this.#stateSent = "";
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
@@ -154,6 +159,8 @@ export class StreamSource {
   #closed(channel: FrameChannel, reason: string): void {
     if (channel !== this.#channel) return;
     this.#channel = undefined;
+    void this.#reader?.close();
+    this.#reader = undefined;
     this.#bytesSent += channel.bytesSent;
     this.#lastError = reason;
     this.#options.onChange({ connected: false, why: reason });
@@ -162,9 +169,11 @@ export class StreamSource {
 
   async #send(from: number, bytesMax: number): Promise<void> {
     const channel = this.#channel;
+    const reader = this.#reader;
+    if (channel === undefined || reader === undefined) return;
     try {
-      const batch = await this.#reader.read(from, bytesMax);
-      if (channel === undefined || channel !== this.#channel) return;
+      const batch = await reader.read(from, bytesMax);
+      if (channel !== this.#channel) return;
       if (batch === undefined) throw new Error(`op ${from} is not there`);
       const { firstLsn, lastLsn, payload } = this.#options.route(batch);
       const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
@@ -175,7 +184,7 @@ export class StreamSource {
       this.#opsSent += lastLsn - firstLsn + 1;
       this.#step({ kind: "sent", last: lastLsn, bytes: payload.length });
     } catch (error) {
-      channel?.close(`ops cannot be read: ${(error as Error).message}`);
+      channel.close(`ops cannot be read: ${(error as Error).message}`);
     }
   }
 

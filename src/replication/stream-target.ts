@@ -8,6 +8,7 @@ import { RecordingState, type Ring } from "../journal/ring.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { validateRecords } from "../model/op-records.ts";
+import { StandinError } from "../base/errors.ts";
 import type { Clock } from "../platform/clock.ts";
 import { type Frame, FrameError, FrameType, parseJsonPayload } from "../protocol/frame.ts";
 import {
@@ -35,6 +36,8 @@ export interface StreamTargetOptions {
   /** How the copy is, for the source. */
   readonly copy: () => TargetCopy;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
+  /** The log takes or gives nothing any more: it must be opened anew, and with it all of this. */
+  readonly onBroken: (error: Error) => void;
 }
 
 interface Batch {
@@ -92,7 +95,7 @@ export class StreamTarget {
 
   start(): void {
     this.#feeding = this.#feeder.run(this.#stopping.signal).catch((error: unknown) => {
-      this.#problem = (error as Error).message;
+      this.#break(error);
     });
   }
 
@@ -175,7 +178,7 @@ export class StreamTarget {
   #perform(effect: ReceiverEffect): void {
     switch (effect.kind) {
       case "append":
-        if (this.#batch !== undefined) this.#options.log.append(this.#batch);
+        this.#append();
         break;
       case "sync":
         void this.#sync();
@@ -206,10 +209,25 @@ export class StreamTarget {
       this.#step({ kind: "synced", durable });
     } catch (error) {
       this.#problem = (error as Error).message;
+      // A full disk is waited for. After other errors nobody knows what the log holds.
+      if (!(error instanceof StandinError) || error.code !== "LOG_FULL") return this.#break(error);
       this.#step({ kind: "refused" });
     }
     const isFull = this.#options.log.queuedBytes > QUEUED_BYTES_MAX;
     if (!isFull) this.#channels.get(this.#current)?.resume();
+  }
+
+  #append(): void {
+    try {
+      if (this.#batch !== undefined) this.#options.log.append(this.#batch);
+    } catch (error) {
+      this.#break(error);
+    }
+  }
+
+  #break(error: unknown): void {
+    this.#problem = (error as Error).message;
+    if (!this.#stopping.signal.aborted) this.#options.onBroken(error as Error);
   }
 
   #onFrame(connection: number, frame: Frame): void {

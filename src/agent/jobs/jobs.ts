@@ -6,7 +6,11 @@ import type { Clock } from "../../platform/clock.ts";
 import { fileIdentity, listNames, makePrivateFolder, realPath } from "../../platform/files.ts";
 import { processorCount } from "../../platform/machine.ts";
 import { runShell, type ShellResult } from "../../platform/run-shell.ts";
-import { parseStreamHello, type StreamMount } from "../../protocol/stream-messages.ts";
+import {
+  parseStreamHello,
+  type StreamHello,
+  type StreamMount,
+} from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
@@ -20,7 +24,7 @@ import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { TargetJob } from "./target-job.ts";
-import { newTargetRecord, replicaOf } from "./target-record.ts";
+import { newTargetRecord, replicaOf, type TargetRecord } from "./target-record.ts";
 
 export interface JobsParts {
   readonly store: FleetStore;
@@ -61,6 +65,7 @@ export class Jobs implements Loop {
   readonly #parts: JobsParts;
   readonly #sources = new Map<string, SourceJob>();
   readonly #targets = new Map<string, TargetJob>();
+  readonly #making = new Map<string, Promise<TargetJob>>();
   readonly #problems = new Map<string, string>();
   readonly #stopping = new AbortController();
   #opening: Promise<unknown> = Promise.resolve();
@@ -149,10 +154,7 @@ export class Jobs implements Loop {
     const record = TargetJob.load(home);
     if (record === undefined) return;
     try {
-      const { clock, log } = this.#parts;
-      const report: SourceParts["report"] = (level, message, fields) =>
-        log[level]("replica", message, fields);
-      this.#targets.set(id, await TargetJob.open(home, record, clock, report));
+      await this.#openReplica(id, home, record);
       this.#problems.delete(id);
     } catch (error) {
       const { message } = error as Error;
@@ -160,6 +162,25 @@ export class Jobs implements Loop {
       this.#parts.log.error("replica-failed", `replica ${record.name}: ${message}`, { id });
       void this.#retry(() => this.#openTarget(id));
     }
+  }
+
+  async #openReplica(id: string, home: string, record: TargetRecord): Promise<TargetJob> {
+    const { clock, log } = this.#parts;
+    const report: SourceParts["report"] = (level, message, fields) =>
+      log[level]("replica", message, fields);
+    const job = await TargetJob.open(home, record, clock, report, () => void this.#reopen(id));
+    this.#targets.set(id, job);
+    return job;
+  }
+
+  /** Nobody knows what a log holds that failed: it is read again. */
+  async #reopen(id: string): Promise<void> {
+    const job = this.#targets.get(id);
+    if (job === undefined || this.#stopping.signal.aborted) return;
+    this.#targets.delete(id);
+    this.#problems.set(id, "the log of the replica failed, and is opened anew");
+    await job.stop().catch(() => {});
+    await this.#retry(() => this.#openTarget(id));
   }
 
   async #retry(open: () => Promise<void>): Promise<void> {
@@ -171,14 +192,24 @@ export class Jobs implements Loop {
 
   async #accept(connection: PeerConnection): Promise<Record<string, unknown>> {
     const hello = parseStreamHello(connection.parameters);
-    const job = this.#targets.get(hello.job) ?? (await this.#newTarget(connection, hello));
+    const job = this.#targets.get(hello.job) ?? (await this.#newTargetOnce(connection, hello));
     return { ...(await job.accept(connection, hello)) };
   }
 
-  async #newTarget(
-    { peer, parameters }: PeerConnection,
-    hello: ReturnType<typeof parseStreamHello>,
-  ): Promise<TargetJob> {
+  /** A source that connects twice at once makes one replica. */
+  async #newTargetOnce(connection: PeerConnection, hello: StreamHello): Promise<TargetJob> {
+    const underWay = this.#making.get(hello.job);
+    if (underWay !== undefined) return await underWay;
+    const making = this.#newTarget(connection, hello);
+    this.#making.set(hello.job, making);
+    try {
+      return await making;
+    } finally {
+      this.#making.delete(hello.job);
+    }
+  }
+
+  async #newTarget({ peer, parameters }: PeerConnection, hello: StreamHello): Promise<TargetJob> {
     if (this.#problems.has(hello.job)) {
       throw new StandinError("REPLICA_FAILED", String(this.#problems.get(hello.job)));
     }
@@ -187,13 +218,10 @@ export class Jobs implements Loop {
     makePrivateFolder(this.#targetsHome);
     makePrivateFolder(home);
     const record = newTargetRecord(hello, peer, replica, currentBootId());
-    const { clock, log } = this.#parts;
-    const opening = TargetJob.open(home, record, clock, (level, message, fields) =>
-      log[level]("replica", message, fields),
-    );
-    const job = await opening;
-    this.#targets.set(hello.job, job);
-    log.info("replica-new", `receiving job ${hello.name} from ${peer.name}`, { replica });
+    const job = await this.#openReplica(hello.job, home, record);
+    this.#parts.log.info("replica-new", `receiving job ${hello.name} from ${peer.name}`, {
+      replica,
+    });
     return job;
   }
 

@@ -133,7 +133,8 @@ export class SourceJob {
     const firstLsn = record.lsnSeen === 0 ? 1 : record.lsnSeen + LSN_JUMP;
     const ring = Ring.create(path, ringSizes(record.ringBytes, record.workers), firstLsn);
     const stream = randomBytes(16).toString("hex");
-    const renewed = { ...record, bootId: currentBootId(), stream, lsnSeen: firstLsn };
+    const life = record.life + 1;
+    const renewed = { ...record, bootId: currentBootId(), stream, life, lsnSeen: firstLsn };
     return new SourceJob(home, renewed, ring, spill, parts);
   }
 
@@ -262,13 +263,14 @@ export class SourceJob {
 
   async #connect(agent: string, signal: AbortSignal) {
     const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
-    const { onFailureSeconds, startCommand } = this.#record;
+    const { onFailureSeconds, startCommand, life } = this.#record;
     const lastLsn = this.#store.look();
     const { firstLsn } = this.#store;
     const hello: StreamHello = {
       job: id,
       name,
       stream,
+      life,
       firstLsn,
       lastLsn,
       epoch,

@@ -37,6 +37,7 @@ export interface SourceRecord extends JobSettings {
   readonly mounts: readonly StreamMount[];
   /** Which life of the ring the LSNs belong to. */
   readonly stream: string;
+  readonly life: number;
   /** No LSN above it was given out when this was written; another ring begins well beyond it. */
   readonly lsnSeen: number;
   readonly bootId: string;
@@ -57,6 +58,7 @@ export function newSourceRecord(
     version: VERSION,
     ...settings,
     ...fixed,
+    life: 1,
     lsnSeen: 0,
     isPaused: false,
     keeper: null,

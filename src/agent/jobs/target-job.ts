@@ -38,6 +38,7 @@ export class TargetJob {
   readonly #clock: Clock;
   #log: SegmentLog;
   readonly #report: TargetReport;
+  readonly #onBroken: () => void;
   #record: TargetRecord;
   #life: TargetLife | undefined;
   readonly #stopping = new AbortController();
@@ -50,12 +51,14 @@ export class TargetJob {
     readonly log: SegmentLog;
     readonly record: TargetRecord;
     readonly report: TargetReport;
+    readonly onBroken: () => void;
   }) {
     this.#home = parts.home;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#record = parts.record;
     this.#report = parts.report;
+    this.#onBroken = parts.onBroken;
   }
 
   /** A record that is kept in `home`, or undefined. */
@@ -63,18 +66,22 @@ export class TargetJob {
     return parseTargetRecord(readJsonIfPresent(`${home}/record.json`));
   }
 
-  /** @throws {StandinError} when the log cannot be read */
+  /**
+   * `onBroken`: the log failed; the job is to be stopped and opened anew. @throws {StandinError}
+   * when the log cannot be read
+   */
   static async open(
     home: string,
     record: TargetRecord,
     clock: Clock,
     report: TargetReport,
+    onBroken: () => void,
   ): Promise<TargetJob> {
     makePrivateFolder(home);
     makePrivateFolder(record.replica);
     for (const mount of record.mounts) makePrivateFolder(replicaOf(record, mount));
     const log = await SegmentLog.open(await folderLogFiles(`${home}/log`));
-    const job = new TargetJob({ home, clock, log, record, report });
+    const job = new TargetJob({ home, clock, log, record, report, onBroken });
     job.#save({});
     if (record.promotedAt === null) await job.#resume();
     job.#running = job.#run();
@@ -146,6 +153,12 @@ export class TargetJob {
             job: this.#record.name,
           });
         },
+        onBroken: (error) => {
+          this.#report("warning", `the log must be opened anew: ${error.message}`, {
+            job: this.#record.name,
+          });
+          this.#onBroken();
+        },
         onConnection: ({ connected, why }) => {
           const message = connected ? "the source is connected" : `the source is gone: ${why}`;
           this.#report("info", message, { job: this.#record.name });
@@ -198,6 +211,11 @@ export class TargetJob {
         { hint: "Start no application on this server: the data lives on the target now." },
       );
     }
+    const isOlder = hello.life < this.#record.life;
+    const isBehind = hello.stream === this.#record.stream && this.#log.durableLsn > hello.lastLsn;
+    if (isOlder || isBehind) {
+      throw new StandinError("HELLO_LATE", `an older connection of job ${name} came late`);
+    }
     const roots = (list: TargetRecord["mounts"]) => list.map(({ rootIno }) => rootIno).join();
     if (roots(mounts) !== roots(hello.mounts) && this.#record.stream === hello.stream) {
       throw new StandinError("JOB_CHANGED", `the folders of job ${name} are others than before`);
@@ -208,7 +226,7 @@ export class TargetJob {
   async #follow(hello: StreamHello): Promise<void> {
     const known = this.#log.durableLsn;
     const isSame = this.#record.stream === hello.stream;
-    const isContinued = isSame && hello.firstLsn <= known + 1 && known <= hello.lastLsn;
+    const isContinued = isSame && hello.firstLsn <= known + 1;
     if (isContinued && this.#life !== undefined) {
       this.#save(settingsOf(hello));
       return;
@@ -319,8 +337,9 @@ export class TargetJob {
 
 /** What the operator may have changed since. */
 function settingsOf(hello: StreamHello): Partial<TargetRecord> {
-  const { name, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand } = hello;
-  return { name, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
+  const { name, life, epoch, mounts, include, exclude, orphans } = hello;
+  const { onFailureSeconds, startCommand } = hello;
+  return { name, life, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
 }
 
 function notComplete(name: string, due: string): StandinError {

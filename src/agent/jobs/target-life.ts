@@ -34,6 +34,7 @@ export interface TargetLifeParts {
   ) => void;
   readonly save: (change: Partial<TargetRecord>) => void;
   readonly onNotice: (event: ApplierEvent) => void;
+  readonly onBroken: (error: Error) => void;
   readonly onConnection: (change: { readonly connected: boolean; readonly why: string }) => void;
 }
 
@@ -111,6 +112,7 @@ export class TargetLife {
       ring,
       copy: () => this.copyState,
       onChange: parts.onConnection,
+      onBroken: parts.onBroken,
     });
   }
 

@@ -15,6 +15,8 @@ export interface TargetRecord {
   /** Set when the replica was promoted: nothing is taken any more. */
   readonly promotedAt: string | null;
   readonly stream: string | null;
+  /** Of the source's ring, see StreamHello. */
+  readonly life: number;
   readonly mounts: readonly StreamMount[];
   /** Folder that holds one folder for each mount, named by its index. */
   readonly replica: string;
@@ -48,6 +50,7 @@ export function newTargetRecord(
     epoch,
     promotedAt: null,
     stream: null,
+    life: 0,
     mounts,
     replica,
     include,
