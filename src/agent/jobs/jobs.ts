@@ -21,6 +21,7 @@ import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
 import { checkPromotionPath, putReplicaAt } from "./promotion.ts";
 import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
+import { chooseReplicaFolder } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { TargetJob } from "./target-job.ts";
@@ -214,7 +215,8 @@ export class Jobs implements Loop {
       throw new StandinError("REPLICA_FAILED", String(this.#problems.get(hello.job)));
     }
     const home = `${this.#targetsHome}/${hello.job}`;
-    const replica = this.#replicaFolder(parameters["replica"], hello.name, home);
+    const taken = [...this.#targets.values()].map(({ record }) => record);
+    const replica = chooseReplicaFolder(parameters["replica"], hello.name, home, taken);
     makePrivateFolder(this.#targetsHome);
     makePrivateFolder(home);
     const record = newTargetRecord(hello, peer, replica, currentBootId());
@@ -223,25 +225,6 @@ export class Jobs implements Loop {
       replica,
     });
     return job;
-  }
-
-  #replicaFolder(wanted: unknown, name: string, home: string): string {
-    if (typeof wanted !== "string") return `${home}/data`;
-    if (!wanted.startsWith("/") || wanted.split("/").includes("..")) {
-      throw new StandinError("REPLICA_PATH", `the replica's folder is not absolute: ${wanted}`);
-    }
-    for (const { record } of this.#targets.values()) {
-      if (
-        !`${wanted}/`.startsWith(`${record.replica}/`) &&
-        !`${record.replica}/`.startsWith(`${wanted}/`)
-      ) {
-        continue;
-      }
-      throw new StandinError("REPLICA_IN_USE", `${wanted} holds the replica of ${record.name}`, {
-        hint: `Choose another folder for job ${name} with --replica.`,
-      });
-    }
-    return wanted;
   }
 
   /** Where the replica is left; null: nowhere. */

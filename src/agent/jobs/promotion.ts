@@ -4,7 +4,8 @@
  */
 import { StandinError } from "../../base/errors.ts";
 import { bindMount } from "../../platform/bind-mount.ts";
-import { fileIdentity, listNames, makeFolder } from "../../platform/files.ts";
+import { fileIdentity, makeFolder } from "../../platform/files.ts";
+import { namesIn } from "./replica-folder.ts";
 import { mountHolding, readMountTable } from "../../platform/mount-table.ts";
 
 /**
@@ -20,12 +21,7 @@ export function checkPromotionPath(path: string): void {
       hint: "Unmount it, or put the replica elsewhere with --at PATH.",
     });
   }
-  let names: string[];
-  try {
-    names = fileIdentity(path).isDirectory ? listNames(path) : ["(a file)"];
-  } catch {
-    return; // it will be made
-  }
+  const names = namesIn(path);
   if (names.length === 0) return;
   throw new StandinError("PROMOTE_PATH", `${path} is not empty: ${names.slice(0, 3).join(", ")}`, {
     hint: "Move what is there away, or put the replica elsewhere with --at PATH.",
