@@ -120,6 +120,32 @@ test("a first mirror goes on after power cuts, and adopts what was there", async
   assert.deepEqual(target.differences(), []);
 });
 
+test("what went through a folder that is gone by the cut is whole all the same", async () => {
+  const target = newTarget({
+    prepare: ({ source }) => {
+      mkdirSync(`${source}/d/e`, { recursive: true });
+      writeFileSync(`${source}/f`, Buffer.alloc(9000, 1));
+    },
+  });
+  target.settle();
+  await target.checkpoint();
+  const { source } = target;
+  source.rename("f", "d/e/f");
+  source.create("d/e/new");
+  source.write("d/e/new", 0, Buffer.alloc(5000, 2));
+  source.link("d/e/other", "d/e/f");
+  source.rename("d/e/new", "new");
+  source.rename("d/e/f", "g");
+  source.rename("d/e/other", "h");
+  source.remove("d/e");
+  source.remove("d");
+  target.apply(target.end);
+  target.cut(new Prng(2));
+  target.apply(target.end);
+  assert.deepEqual(target.differences(), []);
+  assert.equal(target.runtime.tree.wantedCount, 0);
+});
+
 test("flags that were set later do not hinder what is applied again", async () => {
   const target = newTarget({
     prepare: ({ source }) => writeFileSync(`${source}/f`, Buffer.alloc(9000, 1)),
