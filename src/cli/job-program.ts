@@ -1,8 +1,7 @@
 /** The part of the command line that is about jobs between servers: options and help. */
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 
-import { StandinError } from "../base/errors.ts";
-import { parseSize } from "../base/units.ts";
+import { secondsArgument, sizeArgument } from "./option-values.ts";
 
 type SetExitCode = (code: number) => void;
 
@@ -64,7 +63,7 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
     .option(
       "--on-failure <seconds>",
       "the target promotes by itself when this server is silent for so long; see below",
-      Number,
+      secondsArgument,
     )
     .option("--start-command <command>", "run on the target after a promotion (sh -c)")
     .option("--ring <size>", "memory for changes that are not sent yet", sizeArgument)
@@ -117,14 +116,4 @@ function addJobs(program: Command, setExitCode: SetExitCode): void {
       const { runJobs } = await import("./job-commands.ts");
       setExitCode(await runJobs({ ...(job === undefined ? {} : { job }), ...options }));
     });
-}
-
-/** Errors of the value itself are wrong usage. */
-export function sizeArgument(text: string): number {
-  try {
-    return parseSize(text);
-  } catch (error) {
-    if (error instanceof StandinError) throw new InvalidArgumentError(error.hint ?? error.message);
-    throw error;
-  }
 }

@@ -22,7 +22,9 @@ test("standin exits with 2 and says how it is used, for wrong usage", () => {
     [["local", "/a", "/b", "--workers", "0"], /a number from 1 to 64/],
     [["flush", "--timeout", "soon"], /a number of seconds/],
     [["status", "--nonsense"], /unknown option '--nonsense'/],
-    [["pause", "now"], /too many arguments/],
+    [["pause", "now", "please"], /too many arguments/],
+    [["protect", "/srv"], /required option '--to <agent...>' not specified/],
+    [["protect", "/srv", "--to", "b", "--limit", "fast"], /Write a number and a unit/],
   ];
   for (const [args, expected] of cases) {
     const { code, stdout, stderr } = standin(...args);
@@ -34,7 +36,9 @@ test("standin exits with 2 and says how it is used, for wrong usage", () => {
 });
 
 test("standin --help and each command's --help exit with 0 and give examples", () => {
-  for (const command of ["", "local", "status", "flush", "verify", "pause", "resume", "demo"]) {
+  const local = ["", "local", "status", "flush", "verify", "pause", "resume", "demo"];
+  const between = ["protect", "unprotect", "jobs", "promote"];
+  for (const command of [...local, ...between]) {
     const { code, stdout } = standin(...(command === "" ? [] : [command]), "--help");
     assert.equal(code, 0, command);
     assert.match(stdout, /Examples?:\n {2}standin/, command);

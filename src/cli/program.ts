@@ -3,7 +3,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 
 import { ExitCode } from "./exit-code.ts";
 import { addFleetPrograms } from "./fleet-program.ts";
-import { addJobPrograms, sizeArgument } from "./job-program.ts";
+import { addJobPrograms } from "./job-program.ts";
+import { secondsArgument, sizeArgument } from "./option-values.ts";
 import { reportError } from "./output.ts";
 
 const EXAMPLES = `
@@ -220,12 +221,6 @@ function addDemo(program: Command, setExitCode: SetExitCode): void {
       const { runDemo } = await import("./demo/run-demo.ts");
       setExitCode(await runDemo(options));
     });
-}
-
-function secondsArgument(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() !== "" && seconds >= 0 && seconds <= 86_400) return seconds;
-  throw new InvalidArgumentError("Give a number of seconds, at most a day.");
 }
 
 function countArgument(text: string): number {
