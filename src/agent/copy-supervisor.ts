@@ -64,6 +64,10 @@ export class CopySupervisor {
   get due(): DueWork {
     return this.#due;
   }
+  /** The gaps that {@link due} takes into account. */
+  get gapsSeen(): number {
+    return this.#gapsSeen;
+  }
   get work(): CopyWork | undefined {
     return this.#work;
   }

@@ -68,6 +68,8 @@ export interface TargetState {
 export interface TargetCopy {
   /** What must happen before the copy is complete. */
   readonly due: "none" | "mirror" | "resync";
+  /** Gaps of the source's ring that this takes into account; after others it says nothing. */
+  readonly gaps: number;
   readonly work: "mirror" | "resync" | "verify" | null;
   readonly percent: number;
   readonly etaSeconds: number | null;
@@ -189,6 +191,7 @@ function parseCopy(value: unknown): TargetCopy {
   if (!DUE.has(due) || !WORK.has(work)) bad("copy");
   return {
     due: due as TargetCopy["due"],
+    gaps: count(fields, "gaps"),
     work: work as TargetCopy["work"],
     percent: typeof fields["percent"] === "number" ? fields["percent"] : 0,
     etaSeconds: typeof etaSeconds === "number" ? etaSeconds : null,

@@ -60,7 +60,7 @@ export type JobStatus = SourceStatus | ReplicaStatus;
 export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string): SourceStatus {
   const { id, name, paths, epoch } = job.record;
   const sample = job.sample();
-  const targets = job.links.map((link) => targetStatus(link, job.lastLsn, nameOf(link.agent)));
+  const targets = job.links.map((link) => targetStatus(link, job, nameOf(link.agent)));
   const reasons = captureReasons(job);
   const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
   return {
@@ -101,7 +101,8 @@ function captureReasons(job: SourceJob): StatusReason[] {
   return reasons;
 }
 
-function targetStatus(link: TargetLink, head: number, agent: string): TargetStatus {
+function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetStatus {
+  const head = job.lastLsn;
   const { stream, copy } = link;
   const lag = link.lag.figures();
   return {
@@ -117,11 +118,11 @@ function targetStatus(link: TargetLink, head: number, agent: string): TargetStat
       copy === undefined || copy.work === null
         ? null
         : { work: copy.work, percent: copy.percent, etaSeconds: copy.etaSeconds },
-    reasons: targetReasons(link, agent),
+    reasons: targetReasons(link, agent, job.sample().gaps),
   };
 }
 
-function targetReasons({ stream, copy }: TargetLink, agent: string): StatusReason[] {
+function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number): StatusReason[] {
   const reasons: StatusReason[] = [];
   const add = (code: string, message: string) =>
     reasons.push({ code, message: `${agent}: ${message}` });
@@ -132,7 +133,7 @@ function targetReasons({ stream, copy }: TargetLink, agent: string): StatusReaso
     );
     return reasons;
   }
-  if (copy === undefined) {
+  if (copy === undefined || copy.gaps !== gaps) {
     add("COPY_UNKNOWN", "has not said yet how its copy is");
     return reasons;
   }

@@ -215,6 +215,10 @@ export class Jobs implements Loop {
       throw new StandinError("REPLICA_FAILED", String(this.#problems.get(hello.job)));
     }
     const home = `${this.#targetsHome}/${hello.job}`;
+    // The port is open before the replicas are: a second one in the same folder would ruin both.
+    if (TargetJob.load(home) !== undefined) {
+      throw new StandinError("REPLICA_OPENING", `the replica of job ${hello.name} is being opened`);
+    }
     const taken = [...this.#targets.values()].map(({ record }) => record);
     const replica = chooseReplicaFolder(parameters["replica"], hello.name, home, taken);
     makePrivateFolder(this.#targetsHome);

@@ -196,6 +196,7 @@ export class TargetLife {
     const { due, work, progress, pendingResyncs, isPaused, isReplicaFull } = this.copy;
     return {
       due: due === "none" && this.toReplay > 0 ? "resync" : due,
+      gaps: this.copy.gapsSeen,
       work: work ?? null,
       percent: progress?.percent ?? 0,
       etaSeconds: progress?.etaSeconds ?? null,
