@@ -25,9 +25,13 @@ async function untilApplied(servers: Servers): Promise<void> {
       const { appliedLsn, durableLsn, problem } = servers.replicaStatus();
       return (appliedLsn === durableLsn && problem === null) || undefined;
     },
-    () => JSON.stringify(servers.replicaStatus()),
+    () => described(servers),
     60_000,
   );
+}
+
+function described(servers: Servers): string {
+  return `${JSON.stringify(servers.replicaStatus())}\n${JSON.stringify(servers.target.log)}`;
 }
 
 async function loseMemory(servers: Servers): Promise<void> {
@@ -63,7 +67,7 @@ test(`memory of the target is lost ${CUTS} times under load, with no source to a
     await loseMemory(servers);
     await servers.target.start();
     await untilApplied(servers);
-    assert.equal(servers.replicaStatus().due, "none", "nothing has to be compared");
+    assert.equal(servers.replicaStatus().due, "none", described(servers));
   }
   await work(t, servers, "last", 1000);
   servers.flush();
@@ -71,6 +75,6 @@ test(`memory of the target is lost ${CUTS} times under load, with no source to a
   servers.killSource();
   await servers.target.start();
   await untilApplied(servers);
-  assert.equal(servers.replicaStatus().due, "none");
+  assert.equal(servers.replicaStatus().due, "none", described(servers));
   assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
 });
