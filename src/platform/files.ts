@@ -23,6 +23,7 @@ import {
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
+import { dirname } from "node:path";
 
 export { closeSync, existsSync };
 
@@ -51,6 +52,17 @@ export function writeFileAtomic(path: string, text: string): void {
     closeSync(fd);
   }
   renameSync(temporary, path);
+  syncFolder(dirname(path));
+}
+
+/** Until then a power cut may bring back what had the name before. */
+function syncFolder(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export function writeSmallFile(path: string, text: string): void {
