@@ -8,6 +8,9 @@ export type LogLevel = "info" | "warning" | "error";
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/** For those who only tell what happened: a sentence, and what it is about. */
+export type Report = (level: "info" | "warning", message: string, fields: LogFields) => void;
+
 export type LogFormat = "terminal" | "journal" | "json";
 
 /** As of syslog, in front of a line, which systemd takes off. */

@@ -1,6 +1,7 @@
 /**
- * Which instances run on this machine: one small file each in /run/standin, gone after a reboot.
- * Commands find "the only running instance" here, and a second instance on one folder is refused.
+ * What protects a folder of this machine, `standin local` or a job of the agent: one small file
+ * each in /run/standin, gone after a reboot. Commands find "the only running instance" here, and a
+ * second protection of one folder is refused.
  */
 import { StandinError } from "../base/errors.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -19,7 +20,8 @@ export interface RegistryEntry {
   readonly id: string;
   readonly stateDirectory: string;
   readonly source: string;
-  readonly replica: string;
+  /** Null: on other servers. */
+  readonly replica: string | null;
   readonly agent: ProcessIdentity;
 }
 
@@ -99,7 +101,7 @@ export class InstanceRegistry {
 
 function parseEntry(value: unknown): RegistryEntry | undefined {
   const entry = value as Partial<RegistryEntry> | undefined;
-  const texts = [entry?.id, entry?.stateDirectory, entry?.source, entry?.replica];
+  const texts = [entry?.id, entry?.stateDirectory, entry?.source, entry?.replica ?? ""];
   if (texts.some((text) => typeof text !== "string")) return undefined;
   if (typeof entry?.agent?.pid !== "number") return undefined;
   return entry as RegistryEntry;

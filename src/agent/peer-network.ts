@@ -29,6 +29,7 @@ import {
 import type { AgentIdentityName } from "../trust/certificate.ts";
 import { parseAddress } from "../trust/network-address.ts";
 import { type KnownAgent, proveAgent } from "../trust/proof.ts";
+import type { Report } from "./agent-log.ts";
 import {
   hungUp,
   newParser,
@@ -55,13 +56,6 @@ export interface PeerDirectory {
   /** By name or id. @throws {StandinError} `UNKNOWN_AGENT`, `AGENT_REMOVED` */
   findMember(agent: string): KnownAgent & { readonly addresses: readonly string[] };
 }
-
-/** For the log: what an operator wants to know of who comes and goes. */
-export type NetworkReport = (
-  level: "info" | "warning",
-  message: string,
-  fields: Readonly<Record<string, unknown>>,
-) => void;
 
 type WelcomeParameters = Readonly<Record<string, unknown>>;
 
@@ -109,7 +103,7 @@ const WELCOME_MS = 30_000;
 export class PeerNetwork {
   readonly #directory: PeerDirectory;
   readonly #clock: Clock;
-  readonly #report: NetworkReport;
+  readonly #report: Report;
   readonly #control: PeerControl;
   readonly #handlers = new Map<string, PeerHandler>();
   readonly #sockets = new Map<Duplex, string>();
@@ -117,7 +111,7 @@ export class PeerNetwork {
   #listener: TlsListener | undefined;
   readonly #closed = new AbortController();
 
-  constructor(directory: PeerDirectory, clock: Clock, report: NetworkReport = () => {}) {
+  constructor(directory: PeerDirectory, clock: Clock, report: Report = () => {}) {
     this.#directory = directory;
     this.#clock = clock;
     this.#report = report;

@@ -18,6 +18,7 @@ import {
 import { processorCount } from "../platform/machine.ts";
 import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
 import type { LocalOptions } from "./local-options.ts";
+import { realFolder } from "./real-folder.ts";
 import { defaultWorkers, ringSizes } from "./ring-sizes.ts";
 import {
   currentBootId,
@@ -38,7 +39,7 @@ export interface LocalPlaces {
 
 /** @throws {StandinError} when the folders cannot be used, or the instance runs already. */
 export function claimPlaces(options: LocalOptions): LocalPlaces {
-  const source = realFolder(options.source, "SOURCE");
+  const source = realFolder(options.source, "SOURCE").path;
   const { replica, hasMadeReplica } = replicaFolder(options.replica);
   const state = StateDirectory.create(options.stateDirectory ?? defaultStateDirectory(source));
   const lock = state.tryLock();
@@ -63,21 +64,6 @@ export function claimPlaces(options: LocalOptions): LocalPlaces {
   // Processes and memory of another boot are gone, but the copy is not.
   const carried = old === undefined ? fresh : { ...fresh, due: old.due };
   return { state, lock, record: isKnown ? old : carried, isKnown, hasMadeReplica };
-}
-
-function realFolder(path: string, what: string): string {
-  try {
-    const real = realPath(path);
-    if (fileIdentity(real).isDirectory) return real;
-  } catch (cause) {
-    throw new StandinError("NO_SOURCE", `${what} cannot be read: ${(cause as Error).message}`, {
-      hint: "Name an existing directory.",
-      cause,
-    });
-  }
-  throw new StandinError("NOT_A_DIRECTORY", `${what} is not a directory: ${path}`, {
-    hint: "Name the directory that holds the files; single files cannot be protected.",
-  });
 }
 
 /** Where a mount over `path` would be, told without asking the folder itself. */
@@ -109,7 +95,7 @@ function replicaFolder(path: string): { replica: string; hasMadeReplica: boolean
   }
   const hasMadeReplica = !existsSync(absolute);
   if (hasMadeReplica) makePrivateFolder(absolute);
-  return { replica: realFolder(absolute, "REPLICA"), hasMadeReplica };
+  return { replica: realFolder(absolute, "REPLICA").path, hasMadeReplica };
 }
 
 function alreadyRunning(state: StateDirectory): StandinError {

@@ -40,7 +40,13 @@ export function reasonsAgainst(facts: ProtectionFacts): StatusReason[] {
   return [...captureReasons(facts), ...copyReasons(facts), ...applierReasons(facts)];
 }
 
-function captureReasons(facts: ProtectionFacts): StatusReason[] {
+/** What the capture of a folder needs; the same for `standin local` and for jobs. */
+export type CaptureFacts = Pick<
+  ProtectionFacts,
+  "isStopping" | "isBroken" | "isMounted" | "isServing" | "isKeeperAlive"
+>;
+
+export function captureReasons(facts: CaptureFacts): StatusReason[] {
   const reasons: StatusReason[] = [];
   const add = (code: string, message: string) => reasons.push({ code, message });
   if (facts.isStopping) add("STOPPING", "the instance is being stopped");
@@ -82,6 +88,23 @@ function applierReasons(facts: ProtectionFacts): StatusReason[] {
   if (facts.isPaused) add("PAUSED", "applying is paused: changes wait in memory");
   if (facts.isReplicaFull)
     add("REPLICA_FULL", "the replica's disk is full: changes wait in memory");
+  reasons.push(...applierHealthReasons(facts));
+  if (facts.pendingResyncs > 0 && facts.due === "none") {
+    add("FILES_DIFFER", `${facts.pendingResyncs} files differ and are being copied again`);
+  }
+  if (facts.stalledMs > STALL_MS_MAX && !facts.isPaused && !facts.isReplicaFull) {
+    add("STALLED", `nothing was applied for ${Math.round(facts.stalledMs / 1000)} s`);
+  }
+  if (facts.problem !== undefined) add("PROBLEM", facts.problem);
+  return reasons;
+}
+
+/** Whether the applier lives and speaks. */
+export function applierHealthReasons(
+  facts: Pick<ProtectionFacts, "isApplierAlive" | "applierDeath" | "silentMs">,
+): StatusReason[] {
+  const reasons: StatusReason[] = [];
+  const add = (code: string, message: string) => reasons.push({ code, message });
   if (!facts.isApplierAlive) {
     const how = facts.applierDeath === undefined ? "" : ` (the last one: ${facts.applierDeath})`;
     add("APPLIER_DOWN", `the applier is being started${how}`);
@@ -94,13 +117,6 @@ function applierReasons(facts: ProtectionFacts): StatusReason[] {
       `the applier has not answered for ${Math.round(facts.silentMs / 1000)} s`,
     );
   }
-  if (facts.pendingResyncs > 0 && facts.due === "none") {
-    add("FILES_DIFFER", `${facts.pendingResyncs} files differ and are being copied again`);
-  }
-  if (facts.stalledMs > STALL_MS_MAX && !facts.isPaused && !facts.isReplicaFull) {
-    add("STALLED", `nothing was applied for ${Math.round(facts.stalledMs / 1000)} s`);
-  }
-  if (facts.problem !== undefined) add("PROBLEM", facts.problem);
   return reasons;
 }
 

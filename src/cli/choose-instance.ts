@@ -12,11 +12,14 @@ export function chooseInstance(
 ): StateDirectory {
   const named = state ?? environment["STANDIN_STATE"];
   if (named !== undefined) return namedInstance(named);
-  const entries = registry.all();
+  // What the agent protects has no instance of its own to ask.
+  const entries = registry.all().filter(({ replica }) => replica !== null);
   const [only] = entries;
   if (only === undefined) {
     throw new StandinError("NO_INSTANCE", "no instance runs on this machine", {
-      hint: "Start one with standin local SOURCE REPLICA, or name its state folder with --state.",
+      hint:
+        "Start one with standin local SOURCE REPLICA, or name its state folder with --state. " +
+        "Jobs between servers: standin jobs.",
     });
   }
   if (entries.length > 1) throw severalInstances(entries);

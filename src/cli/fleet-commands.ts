@@ -1,9 +1,7 @@
 /** The commands about the fleet: invite, join, agents, remove. */
 import Table from "cli-table3";
 
-import type { AgentRequest } from "../agent/agent-request.ts";
-import { AgentState, agentSocket, agentStatePath } from "../agent/agent-state.ts";
-import { ControlClient } from "../agent/control-client.ts";
+import { AgentState, agentStatePath } from "../agent/agent-state.ts";
 import { checkAgentName, joinFleet } from "../agent/enrollment.ts";
 import type { AgentListing, Invitation } from "../agent/fleet-commands.ts";
 import { StandinError } from "../base/errors.ts";
@@ -12,36 +10,15 @@ import { systemClock } from "../platform/clock.ts";
 import { hostName, reachableAddresses } from "../platform/host.ts";
 import { parseToken } from "../trust/invitation-token.ts";
 import { formatAddress, isWildcard, parseAddress } from "../trust/network-address.ts";
+import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
 import { outputFor } from "./output.ts";
 
-interface FleetArguments {
-  readonly state?: string;
-  readonly json?: boolean;
-}
-
-const HINTS = {
-  notRunning:
-    "Start it with systemctl start standin-agent, or standin agent --listen ADDRESS:PORT.",
-  gone: "Look into its log: journalctl -u standin-agent.",
-};
-
-/** Asks the agent that runs on this machine. */
-async function ask<T>(given: FleetArguments, command: string, body: object): Promise<T> {
-  const path = agentSocket(agentStatePath(given.state));
-  const client = await ControlClient.connect<Omit<AgentRequest, "id">>(path, HINTS);
-  try {
-    return (await client.request({ command, body: { ...body } })) as T;
-  } finally {
-    client.close();
-  }
-}
-
 export async function runInvite(
-  given: FleetArguments & { readonly expires: number },
+  given: AskArguments & { readonly expires: number },
 ): Promise<number> {
   const output = outputFor(given.json === true);
-  const { token, expiresMs } = await ask<Invitation>(given, "invite", {
+  const { token, expiresMs } = await askAgent<Invitation>(given, "invite", {
     lifetimeMs: given.expires,
   });
   const expires = new Date(expiresMs).toISOString();
@@ -56,7 +33,7 @@ export async function runInvite(
   return ExitCode.ok;
 }
 
-export interface JoinArguments extends FleetArguments {
+export interface JoinArguments extends AskArguments {
   readonly token: string;
   readonly listen: string;
   readonly advertise?: string;
@@ -108,9 +85,9 @@ function refuseMember({ store, path }: AgentState): void {
   });
 }
 
-export async function runAgents(given: FleetArguments): Promise<number> {
+export async function runAgents(given: AskArguments): Promise<number> {
   const output = outputFor(given.json === true);
-  const { agents } = await ask<{ agents: AgentListing[] }>(given, "agents", {});
+  const { agents } = await askAgent<{ agents: AgentListing[] }>(given, "agents", {});
   output.json({ agents });
   output.text(renderAgents(agents, systemClock.wallMs()));
   return ExitCode.ok;
@@ -154,11 +131,11 @@ function contactText(agent: AgentListing, nowMs: number): string {
 }
 
 export async function runRemove(
-  given: FleetArguments & { readonly agent: string; readonly force?: boolean },
+  given: AskArguments & { readonly agent: string; readonly force?: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const body = { agent: given.agent, force: given.force === true };
-  const { id, name } = await ask<{ id: string; name: string }>(given, "remove", body);
+  const { id, name } = await askAgent<{ id: string; name: string }>(given, "remove", body);
   output.json({ event: "removed", id, name });
   output.text(`${name} is removed: its certificate is refused from now on`);
   return ExitCode.ok;

@@ -1,37 +1,16 @@
 /** The commands about jobs between servers: protect, unprotect, jobs, and what is asked of one. */
 import Table from "cli-table3";
 
-import { agentSocket, agentStatePath } from "../agent/agent-state.ts";
-import type { AgentRequest } from "../agent/agent-request.ts";
-import { ControlClient } from "../agent/control-client.ts";
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../agent/jobs/job-status.ts";
-import type { Promotion, Unprotected } from "../agent/jobs/jobs.ts";
+import type { Unprotected } from "../agent/jobs/jobs.ts";
+import type { Promotion } from "../agent/jobs/promotion.ts";
+import type { PromotionRecord } from "../agent/jobs/target-record.ts";
 import { formatBytes } from "../base/units.ts";
+import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
 import { outputFor } from "./output.ts";
 
-interface JobArguments {
-  readonly state?: string;
-  readonly json?: boolean;
-}
-
-const HINTS = {
-  notRunning:
-    "Start it with systemctl start standin-agent, or standin agent --listen ADDRESS:PORT.",
-  gone: "Look into its log: journalctl -u standin-agent.",
-};
-
-async function ask<T>(given: JobArguments, command: string, body: object): Promise<T> {
-  const path = agentSocket(agentStatePath(given.state));
-  const client = await ControlClient.connect<Omit<AgentRequest, "id">>(path, HINTS);
-  try {
-    return (await client.request({ command, body: { ...body } })) as T;
-  } finally {
-    client.close();
-  }
-}
-
-export interface ProtectArguments extends JobArguments {
+export interface ProtectArguments extends AskArguments {
   readonly paths: readonly string[];
   readonly to: readonly string[];
   readonly name?: string;
@@ -65,7 +44,7 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
     ringBytes: given.ring,
     allowOpenFiles: given.allowOpenFiles === true,
   };
-  const job = await ask<{ id: string; name: string }>(given, "protect", body);
+  const job = await askAgent<{ id: string; name: string }>(given, "protect", body);
   output.json({ event: "protected", ...job });
   output.text(`job ${job.name} captures every change; the first full copy has begun`);
   output.text("  Look at it with standin jobs, or wait for it: standin flush " + job.name);
@@ -80,12 +59,12 @@ function nameFor(path: string): string {
 }
 
 export async function runUnprotect(
-  given: JobArguments & { readonly job: string; readonly deleteReplica?: boolean },
+  given: AskArguments & { readonly job: string; readonly deleteReplica?: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const { job } = given;
   const body = { job, deletesReplica: given.deleteReplica === true };
-  const { replicas } = await ask<Unprotected>(given, "unprotect", body);
+  const { replicas } = await askAgent<Unprotected>(given, "unprotect", body);
   output.json({ event: "unprotected", job, replicas });
   output.text(`job ${job} has ended; its folder is as it was before`);
   for (const { agent, replica, problem } of replicas) {
@@ -100,9 +79,9 @@ interface JobsAnswer {
   readonly problems: readonly { readonly id: string; readonly problem: string }[];
 }
 
-export async function runJobs(given: JobArguments & { readonly job?: string }): Promise<number> {
+export async function runJobs(given: AskArguments & { readonly job?: string }): Promise<number> {
   const output = outputFor(given.json === true);
-  const { jobs: all, problems } = await ask<JobsAnswer>(given, "jobs", {});
+  const { jobs: all, problems } = await askAgent<JobsAnswer>(given, "jobs", {});
   const jobs = all.filter(({ id, name }) => {
     return given.job === undefined || given.job === name || given.job === id;
   });
@@ -147,6 +126,10 @@ function sourceTable(sources: readonly SourceStatus[]): string {
   return table.toString();
 }
 
+function promotedTo({ path, isDone }: PromotionRecord): string {
+  return isDone ? `promoted to ${path}` : `being promoted to ${path}`;
+}
+
 function replicaTable(replicas: readonly ReplicaStatus[]): string {
   const table = new Table({ head: ["job", "from", "replica", "connected", "received", "applied"] });
   for (const {
@@ -154,33 +137,33 @@ function replicaTable(replicas: readonly ReplicaStatus[]): string {
     source,
     replica,
     isConnected,
-    promotedAt,
+    promotion,
     durableLsn,
     appliedLsn,
   } of replicas) {
-    const state = promotedAt === null ? (isConnected ? "yes" : "NO") : `promoted ${promotedAt}`;
+    const state = promotion === null ? (isConnected ? "yes" : "NO") : promotedTo(promotion);
     table.push([name, source, replica, state, String(durableLsn), String(appliedLsn)]);
   }
   return table.toString();
 }
 
 export async function runJobFlush(
-  given: JobArguments & { readonly job: string; readonly timeout: number },
+  given: AskArguments & { readonly job: string; readonly timeout: number },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const body = { job: given.job, timeoutMs: given.timeout * 1000 };
-  const { lsn } = await ask<{ lsn: number }>(given, "job-flush", body);
+  const { lsn } = await askAgent<{ lsn: number }>(given, "job-flush", body);
   output.text(`everything up to LSN ${lsn} is in every replica`);
   output.json({ event: "flushed", lsn });
   return ExitCode.ok;
 }
 
 export async function runPromote(
-  given: JobArguments & { readonly job: string; readonly at?: string; readonly force?: boolean },
+  given: AskArguments & { readonly job: string; readonly at?: string; readonly force?: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const { job, at, force } = given;
-  const promotion = await ask<Promotion>(given, "promote", { job, at, force: force === true });
+  const promotion = await askAgent<Promotion>(given, "promote", { job, at, force: force === true });
   const { path, lsn, epoch, started } = promotion;
   output.json({ event: "promoted", ...promotion });
   output.text(`${job} is at ${path} now, with everything up to LSN ${lsn} (epoch ${epoch})`);
@@ -196,11 +179,11 @@ interface VerifyAnswer {
 }
 
 export async function runJobVerify(
-  given: JobArguments & { readonly job: string; readonly repair?: boolean },
+  given: AskArguments & { readonly job: string; readonly repair?: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const repair = given.repair === true;
-  const answer = await ask<VerifyAnswer>(given, "job-verify", { job: given.job, repair });
+  const answer = await askAgent<VerifyAnswer>(given, "job-verify", { job: given.job, repair });
   output.json({ event: "verified", ...answer });
   let differs = false;
   for (const { agent, different = 0 } of answer.targets) {
@@ -212,11 +195,11 @@ export async function runJobVerify(
 }
 
 export async function runJobPaused(
-  given: JobArguments & { readonly job: string; readonly isPaused: boolean },
+  given: AskArguments & { readonly job: string; readonly isPaused: boolean },
 ): Promise<number> {
   const output = outputFor(given.json === true);
   const { job, isPaused } = given;
-  await ask(given, "job-pause", { job, paused: isPaused });
+  await askAgent(given, "job-pause", { job, paused: isPaused });
   output.json({ event: isPaused ? "paused" : "resumed", job });
   output.text(isPaused ? `${job}: changes wait on the target's disk` : `${job}: applying goes on`);
   return ExitCode.ok;

@@ -36,6 +36,12 @@ export function batchFrom(records: OpRecords, from: number): OpRecords {
   return { firstLsn: from, lastLsn, payload: payload.subarray(at) };
 }
 
+/** The bytes of the record at `at`, which must be one. A view, not a copy. */
+export function recordAt(payload: Uint8Array, at: number): Uint8Array {
+  const view = new DataView(payload.buffer, payload.byteOffset + at, 4);
+  return payload.subarray(at, at + view.getUint32(0, true));
+}
+
 /** Calls `each` with every record: a view that is valid during the call, and its offset. */
 export function forEachRecord(payload: Uint8Array, each: (op: OpView, at: number) => void): void {
   const op = viewOn(payload);

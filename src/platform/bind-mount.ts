@@ -8,5 +8,7 @@ const MS_BIND = 4096;
 export function bindMount(folder: string, path: string): void {
   const result = mount(folder, path, "none", MS_BIND, "");
   if (result === 0) return;
-  throw new StandinError("BIND_FAILED", `${folder} cannot be shown at ${path}: errno ${-result}`);
+  throw new StandinError("BIND_FAILED", `${folder} cannot be shown at ${path}: errno ${-result}`, {
+    hint: `Try it by hand, which may say why: mount --bind ${folder} ${path}`,
+  });
 }

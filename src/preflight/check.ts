@@ -13,7 +13,8 @@ export interface PreflightPlan {
 
 export interface OtherInstance {
   readonly source: string;
-  readonly replica: string;
+  /** Null: on other servers. */
+  readonly replica: string | null;
   readonly stateDirectory: string;
   readonly pid: number;
 }

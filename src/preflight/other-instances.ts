@@ -8,7 +8,8 @@ export const otherInstancesCheck: Check = {
     const findings: Finding[] = [];
     for (const other of otherInstances) {
       if (overlaps(source, other.source)) findings.push(twice(source, other));
-      else if (overlaps(replica, other.replica)) findings.push(sameReplica(replica, other));
+      else if (other.replica !== null && overlaps(replica, other.replica))
+        findings.push(sameReplica(replica, other));
     }
     if (findings.length > 0) return findings;
     const mount = mountTable.findLast(({ path, type }) => {
@@ -27,7 +28,10 @@ function twice(source: string, other: OtherInstance): Finding {
     level: "error",
     code: "ALREADY_PROTECTED",
     message: `${source} is already protected: ${other.source} is, by pid ${other.pid}`,
-    hint: `Look at it with standin status --state ${other.stateDirectory}`,
+    hint:
+      other.replica === null
+        ? "It is a folder of a job: look at it with standin jobs."
+        : `Look at it with standin status --state ${other.stateDirectory}`,
   };
 }
 

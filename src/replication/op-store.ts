@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { assert } from "../base/assert.ts";
 import { type OpBatch, RingFramer } from "../journal/ring-framer.ts";
 import { type Ring, RingReader } from "../journal/ring.ts";
+import { isLogFull } from "../journal/log-error.ts";
 import type { LogReader } from "../journal/log-reader.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom } from "../model/op-records.ts";
@@ -23,6 +24,8 @@ export class OpStore {
   readonly #releaser: RingReader;
   readonly #spill: SegmentLog;
   #spillProblem: string | undefined;
+  /** The log takes and gives nothing any more: what was moved to it is lost to the targets. */
+  #hasFailed = false;
 
   /** `spill`: the job's log; what another life of the ring left in it is of no use. */
   constructor(ring: Ring, spill: SegmentLog) {
@@ -40,6 +43,7 @@ export class OpStore {
 
   /** What the log has ends where the ring begins; otherwise it is of an earlier time. */
   get #hasSpilled(): boolean {
+    if (this.#hasFailed) return false;
     return this.#spill.stream !== undefined && this.#spill.lastLsn === this.#ring.applied;
   }
 
@@ -66,7 +70,13 @@ export class OpStore {
   async release(lsn: number): Promise<void> {
     const end = Math.min(lsn, this.#framer.look());
     while (this.#releaser.lsnNext <= end) this.#releaser.release();
-    if (this.#hasSpilled) await this.#spill.trimBelow(lsn + 1);
+    if (!this.#hasSpilled) return;
+    await this.#spill.trimBelow(lsn + 1).catch((error: unknown) => this.#noteFailure(error));
+  }
+
+  #noteFailure(error: unknown): void {
+    this.#spillProblem = (error as Error).message;
+    this.#hasFailed ||= !isLogFull(error);
   }
 
   get isCrowded(): boolean {
@@ -83,9 +93,12 @@ export class OpStore {
 
   /**
    * Moves the oldest ops to the log until the ring has room. When the log cannot take them they
-   * stay; the engine declares a gap when the ring is full, and a resync follows.
+   * stay; the engine declares a gap when the ring is full, and a resync follows. After an error of
+   * the disk nothing is moved until the agent is started again, and targets that needed what had
+   * been moved compare.
    */
   async spill(): Promise<void> {
+    if (this.#hasFailed) return;
     try {
       while (this.#fill > SPILL_DOWN_TO) {
         const batch = this.#framer.cut(this.#releaser.lsnNext, SPILL_BYTES);
@@ -97,7 +110,7 @@ export class OpStore {
       }
       this.#spillProblem = undefined;
     } catch (error) {
-      this.#spillProblem = (error as Error).message;
+      this.#noteFailure(error);
     }
   }
 

@@ -3,10 +3,11 @@
  * only what is durable, and no faster than the ring takes them.
  */
 import { assert } from "../base/assert.ts";
+import { alignUp } from "../base/bytes.ts";
 import type { LogReader } from "../journal/log-reader.ts";
 import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
-import { batchFrom, forEachRecord } from "../model/op-records.ts";
+import { batchFrom, recordAt } from "../model/op-records.ts";
 import type { Clock } from "../platform/clock.ts";
 
 /** The target's ring has one writer. */
@@ -58,17 +59,23 @@ export class RingFeeder {
     const next = this.#ring.head + 1;
     if (entry.lastLsn < next) return;
     const { payload } = batchFrom(entry, next);
-    const places: { from: number; size: number }[] = [];
-    forEachRecord(payload, (op, from) => places.push({ from, size: op.size }));
-    for (const { from, size } of places) {
-      if (!(await this.#waitForRoom(size, signal))) return;
-      this.#publish(payload.subarray(from, from + size));
+    for (let at = 0; at < payload.length; ) {
+      const record = recordAt(payload, at);
+      if (!this.#findsRoom(record.length) && !(await this.#waitForRoom(record.length, signal))) {
+        return;
+      }
+      this.#publish(record);
+      at += alignUp(record.length, 8);
     }
+  }
+
+  #findsRoom(size: number): boolean {
+    return this.#ring.hasIndexRoom() && this.#writer.reserve(size) !== NO_ROOM;
   }
 
   /** False: it was stopped. */
   async #waitForRoom(size: number, signal: AbortSignal): Promise<boolean> {
-    while (!this.#ring.hasIndexRoom() || this.#writer.reserve(size) === NO_ROOM) {
+    while (!this.#findsRoom(size)) {
       if (signal.aborted) return false;
       await this.#clock.sleep(ROOM_POLL_MS);
     }

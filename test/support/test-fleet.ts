@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { TestContext } from "node:test";
 
+import type { Report } from "../../src/agent/agent-log.ts";
 import { createFleet, newAgentId } from "../../src/agent/enrollment.ts";
 import { FleetStore } from "../../src/agent/fleet-store.ts";
-import { type NetworkReport, PeerNetwork } from "../../src/agent/peer-network.ts";
+import { PeerNetwork } from "../../src/agent/peer-network.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { AGENT_LIFETIME_MS, createRequest, issueCertificate } from "../../src/trust/authority.ts";
 import { validityOf } from "../../src/trust/certificate.ts";
@@ -46,7 +47,7 @@ export class TestFleet {
     if (this.#agents.length === 0) await createFleet(store, name, systemClock);
     else await this.#enroll(store, name, issuedMs);
     const reports: string[] = [];
-    const report: NetworkReport = (_, message, { code }) => reports.push(`${message} ${code}`);
+    const report: Report = (_, message, { code }) => reports.push(`${message} ${code}`);
     const network = new PeerNetwork(store, systemClock, report);
     await network.listen("127.0.0.1", 0);
     store.setOwnAddresses([`127.0.0.1:${network.port}`]);

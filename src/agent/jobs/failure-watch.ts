@@ -26,20 +26,28 @@ export interface FailureWatchParts {
 /** Until the signal is aborted. */
 export async function watchForFailures(parts: FailureWatchParts): Promise<void> {
   const { clock, signal, targets } = parts;
+  const underWay = new Set<Promise<void>>();
   while (!signal.aborted) {
     await clock.sleep(WATCH_MS, signal);
-    for (const target of targets.values()) {
-      if (isSilent(target) && !(await sourceHostAnswers(parts, target))) {
+    const silent = [...targets.values()].filter(isSilent);
+    await Promise.all(
+      silent.map(async (target) => {
+        if (await sourceHostAnswers(parts, target)) return;
         // It may have come back while its host was asked.
-        if (!signal.aborted && isSilent(target)) await promote(parts, target);
-      }
-    }
+        if (signal.aborted || !isSilent(target)) return;
+        // Not waited for: a start command takes its time, and other jobs have none.
+        const promoting = promote(parts, target);
+        underWay.add(promoting);
+        void promoting.finally(() => underWay.delete(promoting));
+      }),
+    );
   }
+  await Promise.all(underWay);
 }
 
 function isSilent({ record, life }: TargetJob): boolean {
-  const { onFailureSeconds, promotedAt, due } = record;
-  if (onFailureSeconds === null || promotedAt !== null || due !== "none") return false;
+  const { onFailureSeconds, promotion, due } = record;
+  if (onFailureSeconds === null || promotion !== null || due !== "none") return false;
   const silentMs = life?.stream.silentMs;
   return silentMs !== undefined && silentMs >= onFailureSeconds * 1000;
 }

@@ -43,7 +43,9 @@ function settingsOf(body: Body): JobSettings {
   const targets = texts(body, "targets").map((agent) => ({ agent }));
   const paths = texts(body, "paths");
   if (paths.length === 0 || targets.length === 0) {
-    throw new StandinError("INVALID_JOB", "a job has a folder and a target at least");
+    throw new StandinError("INVALID_JOB", "a job has a folder and a target at least", {
+      hint: "standin protect PATH --to AGENT",
+    });
   }
   if (paths.length > 1) {
     throw new StandinError("ONE_PATH", "a job protects one folder in this release", {
@@ -67,13 +69,14 @@ function settingsOf(body: Body): JobSettings {
   };
 }
 
-/** A network that hiccups is no failure. */
 const ON_FAILURE_SECONDS_MIN = 2;
 
 function secondsOf(value: unknown): number | null {
   if (value === undefined || value === null) return null;
   if (typeof value === "number" && value >= ON_FAILURE_SECONDS_MIN) return Math.ceil(value);
-  throw new StandinError("INVALID_JOB", `--on-failure takes ${ON_FAILURE_SECONDS_MIN} s or more`);
+  throw new StandinError("INVALID_JOB", "--on-failure is too short", {
+    hint: `Give ${ON_FAILURE_SECONDS_MIN} seconds or more: a network that hiccups is no failure.`,
+  });
 }
 
 function texts(body: Body, name: string): readonly string[] {

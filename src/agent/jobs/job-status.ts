@@ -1,7 +1,10 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
+import { isAlive } from "../../platform/processes.ts";
 import type { StatusReason } from "../instance-status.ts";
+import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
 import type { TargetJob } from "./target-job.ts";
+import type { PromotionRecord } from "./target-record.ts";
 import type { TargetLink } from "./target-link.ts";
 
 export interface TargetStatus {
@@ -44,7 +47,7 @@ export interface ReplicaStatus {
   readonly source: string;
   readonly replica: string;
   readonly epoch: number;
-  readonly promotedAt: string | null;
+  readonly promotion: PromotionRecord | null;
   readonly isConnected: boolean;
   readonly receivedLsn: number;
   readonly durableLsn: number;
@@ -61,7 +64,7 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
   const { id, name, paths, epoch } = job.record;
   const sample = job.sample();
   const targets = job.links.map((link) => targetStatus(link, job, nameOf(link.agent)));
-  const reasons = captureReasons(job);
+  const reasons = jobReasons(job);
   const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
   return {
     role: "source",
@@ -78,26 +81,22 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
   };
 }
 
-function captureReasons(job: SourceJob): StatusReason[] {
-  const reasons: StatusReason[] = [];
-  const add = (code: string, message: string) => reasons.push({ code, message });
+function jobReasons(job: SourceJob): StatusReason[] {
   const { fenced, targets } = job.record;
-  const sample = job.sample();
-  if (fenced !== null) add("FENCED", fenced);
-  else if (job.capture.isBroken) {
-    add("ENGINE_BROKEN", "the capture engine cannot run; the folder is in use without it");
-  } else if (!job.capture.isMounted) {
-    add("MOUNT_LOST", "a folder is not mounted: changes are not captured");
-  } else if (!job.capture.known.isServing) {
-    add("ENGINE_DOWN", "the capture engine is being started; applications wait");
-  }
+  if (fenced !== null) return [{ code: "FENCED", message: fenced }];
+  const { isBroken, isMounted, known } = job.capture;
+  const { isServing, keeper } = known;
+  const isKeeperAlive = keeper !== undefined && isAlive(keeper);
+  const facts = { isStopping: false, isBroken, isMounted, isServing, isKeeperAlive };
+  const reasons = captureReasons(facts);
+  const add = (code: string, message: string) => reasons.push({ code, message });
   if (targets.length === 0) add("NO_TARGET", "the job has no target: changes go nowhere");
-  if (sample.recording === "gap") {
-    add("GAP", `${sample.opsLost} changes were not captured, a resync follows`);
-  }
+  const { recording, opsLost } = job.sample();
+  if (recording === "gap") add("GAP", `${opsLost} changes were not captured, a resync follows`);
   const { spillProblem } = job.store;
-  if (spillProblem !== undefined)
+  if (spillProblem !== undefined) {
     add("SPILL_FAILED", `changes cannot be kept on disk: ${spillProblem}`);
+  }
   return reasons;
 }
 
@@ -149,7 +148,7 @@ function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number
 }
 
 export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
-  const { job, name, source, replica, epoch, promotedAt, isPaused, due } = record;
+  const { job, name, source, replica, epoch, promotion, isPaused, due } = record;
   return {
     role: "target",
     id: job,
@@ -157,7 +156,7 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     source: source.name,
     replica,
     epoch,
-    promotedAt,
+    promotion,
     isConnected: life?.stream.isConnected ?? false,
     receivedLsn: life?.stream.received ?? 0,
     durableLsn: life?.stream.durable ?? 0,

@@ -3,29 +3,23 @@ import { randomBytes } from "node:crypto";
 
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { fileIdentity, listNames, makePrivateFolder, realPath } from "../../platform/files.ts";
-import { processorCount } from "../../platform/machine.ts";
-import { runShell, type ShellResult } from "../../platform/run-shell.ts";
-import {
-  parseStreamHello,
-  type StreamHello,
-  type StreamMount,
-} from "../../protocol/stream-messages.ts";
+import { listNames, makePrivateFolder } from "../../platform/files.ts";
+import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
 import type { Loop } from "../loop.ts";
 import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
-import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
+import { realFolder } from "../real-folder.ts";
 import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
-import { checkPromotionPath, putReplicaAt } from "./promotion.ts";
 import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
+import { Promoter, type Promotion } from "./promotion.ts";
 import { chooseReplicaFolder } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
-import { TargetJob } from "./target-job.ts";
-import { newTargetRecord, replicaOf, type TargetRecord } from "./target-record.ts";
+import { ITSELF, TargetJob } from "./target-job.ts";
+import { newTargetRecord, type TargetRecord } from "./target-record.ts";
 
 export interface JobsParts {
   readonly store: FleetStore;
@@ -51,16 +45,6 @@ export interface Unprotected {
   }[];
 }
 
-export interface Promotion {
-  readonly name: string;
-  readonly path: string;
-  /** The replica holds the source's history up to here. */
-  readonly lsn: number;
-  readonly epoch: number;
-  /** What the start command did; null: the job has none. */
-  readonly started: ShellResult | null;
-}
-
 export class Jobs implements Loop {
   readonly name = "jobs";
   readonly #parts: JobsParts;
@@ -68,12 +52,21 @@ export class Jobs implements Loop {
   readonly #targets = new Map<string, TargetJob>();
   readonly #making = new Map<string, Promise<TargetJob>>();
   readonly #problems = new Map<string, string>();
+  readonly #promoter: Promoter;
   readonly #stopping = new AbortController();
   #opening: Promise<unknown> = Promise.resolve();
   #watching: Promise<void> = Promise.resolve();
+  #promoting: Promise<void> = Promise.resolve();
 
   constructor(parts: JobsParts) {
     this.#parts = parts;
+    this.#promoter = new Promoter({
+      log: parts.log,
+      isCaptured: (folder) => this.#isCaptured(folder),
+      capture: async (settings, fixed) => {
+        await this.#openNew(settings, fixed, true);
+      },
+    });
     const { network } = parts;
     network.handle("stream", (connection) => this.#accept(connection));
     network.onRequest("job-verify", async ({ job, repair }) => {
@@ -95,6 +88,7 @@ export class Jobs implements Loop {
   async start(): Promise<void> {
     for (const id of listNames(this.#sourcesHome)) await this.#openSource(id);
     for (const id of listNames(this.#targetsHome)) await this.#openTarget(id);
+    this.#promoting = this.#finishPromotions();
     this.#watching = watchForFailures({
       ...this.#parts,
       targets: this.#targets,
@@ -107,6 +101,7 @@ export class Jobs implements Loop {
     this.#stopping.abort();
     await this.#opening;
     await this.#watching;
+    await this.#promoting;
     const jobs = [...this.#sources.values(), ...this.#targets.values()];
     await Promise.allSettled(jobs.map((job) => job.stop()));
     this.#sources.clear();
@@ -212,12 +207,16 @@ export class Jobs implements Loop {
 
   async #newTarget({ peer, parameters }: PeerConnection, hello: StreamHello): Promise<TargetJob> {
     if (this.#problems.has(hello.job)) {
-      throw new StandinError("REPLICA_FAILED", String(this.#problems.get(hello.job)));
+      throw new StandinError("REPLICA_FAILED", String(this.#problems.get(hello.job)), {
+        hint: "Look at standin jobs and the agent's log on the target.",
+      });
     }
     const home = `${this.#targetsHome}/${hello.job}`;
     // The port is open before the replicas are: a second one in the same folder would ruin both.
     if (TargetJob.load(home) !== undefined) {
-      throw new StandinError("REPLICA_OPENING", `the replica of job ${hello.name} is being opened`);
+      throw new StandinError("REPLICA_OPENING", `the replica of ${hello.name} is being opened`, {
+        hint: ITSELF,
+      });
     }
     const taken = [...this.#targets.values()].map(({ record }) => record);
     const replica = chooseReplicaFolder(parameters["replica"], hello.name, home, taken);
@@ -236,10 +235,12 @@ export class Jobs implements Loop {
     const target = this.#targets.get(job);
     if (target === undefined) return null;
     if (target.record.source.id !== peer) {
-      throw new StandinError("NOT_THE_SOURCE", "only its source may end a job");
+      throw new StandinError("NOT_THE_SOURCE", "only its source may end a job", {
+        hint: "Run standin unprotect on the server that sends it.",
+      });
     }
-    const { replica, promotedAt } = target.record;
-    if (promotedAt !== null) return replica;
+    const { replica, promotion } = target.record;
+    if (promotion !== null) return replica;
     this.#targets.delete(job);
     await target.remove(deletesReplica);
     return deletesReplica ? null : replica;
@@ -248,13 +249,17 @@ export class Jobs implements Loop {
   #target(job: string): TargetJob {
     const found = this.#targets.get(job);
     if (found !== undefined) return found;
-    throw new StandinError("UNKNOWN_JOB", "this agent does not receive the job");
+    throw new StandinError("UNKNOWN_JOB", "the target has no replica of the job", {
+      hint: "It makes one when the source connects: look at standin jobs on the source.",
+    });
   }
 
   #life(job: string) {
     const { life } = this.#target(job);
     if (life !== undefined) return life;
-    throw new StandinError("NOT_CONNECTED", "the job's source was never connected");
+    throw new StandinError("NOT_CONNECTED", "the job's source was never connected", {
+      hint: "Look at standin jobs on the source: why is it apart?",
+    });
   }
 
   /** @throws {StandinError} `JOB_EXISTS`, `NO_SOURCE`, …: nothing was changed. */
@@ -273,13 +278,26 @@ export class Jobs implements Loop {
         hint: "For a second copy on this machine there is standin local.",
       });
     });
-    const mounts = settings.paths.map((path, index) => ({ index, ...realFolder(path) }));
+    const fixed = { epoch: 1, bind: null };
+    const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
+    return job.record;
+  }
+
+  /** A job that is new here. When it does not start, nothing of it is left. */
+  async #openNew(
+    settings: JobSettings,
+    fixed: Pick<SourceRecord, "epoch" | "bind">,
+    allowOpenFiles: boolean,
+  ): Promise<SourceJob> {
+    const mounts = settings.paths.map((given, index) => {
+      const { path, inode } = realFolder(given, given);
+      return { index, path, rootIno: inode };
+    });
     const id = randomBytes(8).toString("hex");
-    const home = `${this.#sourcesHome}/${id}`;
     const stream = randomBytes(16).toString("hex");
-    const fixed = { id, mounts, stream, bootId: "", epoch: 1, bind: null };
-    const record = newSourceRecord({ ...settings, targets }, fixed);
+    const record = newSourceRecord(settings, { id, mounts, stream, bootId: "", ...fixed });
     makePrivateFolder(this.#sourcesHome);
+    const home = `${this.#sourcesHome}/${id}`;
     const job = await SourceJob.open(home, record, this.#sourceParts(allowOpenFiles));
     try {
       await job.start();
@@ -288,72 +306,33 @@ export class Jobs implements Loop {
       throw error;
     }
     this.#sources.set(id, job);
-    return job.record;
+    return job;
   }
 
   /**
-   * The replica becomes the place where the applications run. @throws {StandinError}
-   * `UNKNOWN_JOB`, `PROMOTED`, `NOT_COMPLETE`, `PROMOTE_PATH`
+   * The replica of a job, by name or id, becomes the place where the applications run.
+   * @throws {StandinError} `UNKNOWN_JOB`, and what {@link Promoter.promote} throws
    */
-  async promote(given: string, at: string | undefined, isForced: boolean): Promise<Promotion> {
-    const target = this.#targetNamed(given);
-    const { name, mounts, startCommand } = target.record;
-    const [mount] = mounts;
-    if (mount === undefined) throw new StandinError("UNKNOWN_JOB", `${name} has no folder`);
-    const path = at ?? mount.path;
-    checkPromotionPath(path);
-    const { lsn, epoch } = await target.seal(isForced);
-    this.#parts.log.info("promoted", `the replica of ${name} is promoted`, { path, lsn, epoch });
-    await this.#captureAgain(target, mount, path, epoch);
-    const started = startCommand === null ? null : await this.#start(startCommand, name, path);
-    return { name, path, lsn, epoch, started };
+  async promote(job: string, at: string | undefined, isForced: boolean): Promise<Promotion> {
+    return await this.#promoter.promote(this.#targetNamed(job), at, isForced);
   }
 
-  /** The new primary captures at once: what is protected next needs only the difference. */
-  async #captureAgain(
-    { record }: TargetJob,
-    mount: StreamMount,
-    path: string,
-    epoch: number,
-  ): Promise<void> {
-    const { name, include, exclude, orphans } = record;
-    const bind = replicaOf(record, mount);
-    putReplicaAt(bind, path);
-    const settings: JobSettings = {
-      name: `${name}-promoted`,
-      paths: [path],
-      targets: [],
-      replica: null,
-      include,
-      exclude,
-      orphans,
-      compression: "adaptive",
-      limitBytes: null,
-      onFailureSeconds: null,
-      startCommand: null,
-      ringBytes: RING_BYTES_DEFAULT,
-      workers: defaultWorkers(processorCount()),
-    };
-    const id = randomBytes(8).toString("hex");
-    const stream = randomBytes(16).toString("hex");
-    const mounts = [{ index: 0, ...realFolder(path) }];
-    const fixed = { id, mounts, stream, bootId: "", epoch, bind };
-    makePrivateFolder(this.#sourcesHome);
-    const job = await SourceJob.open(
-      `${this.#sourcesHome}/${id}`,
-      newSourceRecord(settings, fixed),
-      this.#sourceParts(true),
-    );
-    await job.start();
-    this.#sources.set(id, job);
+  #isCaptured(folder: string): boolean {
+    return listNames(this.#sourcesHome).some((id) => {
+      return SourceJob.load(`${this.#sourcesHome}/${id}`)?.bind === folder;
+    });
   }
 
-  async #start(command: string, name: string, path: string): Promise<ShellResult> {
-    const result = await runShell(command, { STANDIN_JOB: name, STANDIN_PATH: path });
-    const { code, output } = result;
-    const level = code === 0 ? "info" : "error";
-    this.#parts.log[level]("start-command", `the start command ended with ${code}`, { output });
-    return result;
+  /** Promotions that a killed agent had begun. */
+  async #finishPromotions(): Promise<void> {
+    for (const target of this.#targets.values()) {
+      const { promotion, name } = target.record;
+      if (promotion === null || promotion.isDone) continue;
+      await this.#promoter.finish(target).catch((error: Error) => {
+        const message = `the promotion of ${name} cannot be completed: ${error.message}`;
+        this.#parts.log.error("promote-failed", `${message}; run standin promote ${name} again`);
+      });
+    }
   }
 
   #targetNamed(given: string): TargetJob {
@@ -468,20 +447,4 @@ export class Jobs implements Loop {
     }
     return { paused: isPaused };
   }
-}
-
-function realFolder(given: string): { path: string; rootIno: number } {
-  try {
-    const path = realPath(given);
-    const { inode, isDirectory } = fileIdentity(path);
-    if (isDirectory) return { path, rootIno: inode };
-  } catch (cause) {
-    throw new StandinError("NO_SOURCE", `${given} cannot be read: ${(cause as Error).message}`, {
-      hint: "Name an existing directory.",
-      cause,
-    });
-  }
-  throw new StandinError("NOT_A_DIRECTORY", `${given} is not a directory`, {
-    hint: "Name the directory that holds the files; single files cannot be protected.",
-  });
 }

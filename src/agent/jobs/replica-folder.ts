@@ -15,7 +15,9 @@ export function chooseReplicaFolder(
 ): string {
   if (typeof wanted !== "string") return `${home}/data`;
   if (!wanted.startsWith("/") || wanted.split("/").includes("..")) {
-    throw new StandinError("REPLICA_PATH", `the replica's folder is not absolute: ${wanted}`);
+    throw new StandinError("REPLICA_PATH", `the replica's folder is not absolute: ${wanted}`, {
+      hint: "Give an absolute path with --replica.",
+    });
   }
   for (const { name, replica } of taken) {
     if (!isAtOrBelow(wanted, replica) && !isAtOrBelow(replica, wanted)) continue;

@@ -18,12 +18,19 @@ import {
   removeTree,
   writeFileAtomic,
 } from "../../platform/files.ts";
+import { identify } from "../../platform/processes.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
 import { preflight, SOURCE_CHECKS } from "../../preflight/preflight.ts";
-import type { SourceState, StreamHello, TargetState } from "../../protocol/stream-messages.ts";
-import { parseStreamWelcome } from "../../protocol/stream-messages.ts";
+import { FrameError } from "../../protocol/frame.ts";
+import {
+  parseStreamWelcome,
+  type SourceState,
+  type StreamHello,
+  type TargetState,
+} from "../../protocol/stream-messages.ts";
 import { OpStore } from "../../replication/op-store.ts";
+import type { Report } from "../agent-log.ts";
 import { CaptureSupervisor, type CaptureStart } from "../capture-supervisor.ts";
 import { InstanceRegistry } from "../instance-registry.ts";
 import { restrictionsOf } from "../mount-restrictions.ts";
@@ -32,18 +39,21 @@ import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { ringSizes } from "../ring-sizes.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
-import { putReplicaAt } from "./promotion.ts";
+import { putReplicaAt } from "./promotion-path.ts";
 import { TargetLink } from "./target-link.ts";
-import type { TargetReport } from "./target-job.ts";
-import { identify } from "../../platform/processes.ts";
 
 const PUMP_MS = 1;
 const PUMP_IDLE_MS_MAX = 20;
-/** How often the record learns the last LSN, and by how much another ring begins beyond it. */
-const SEEN_MS = 1000;
+/**
+ * How often the record learns the last LSN, and by how much another ring begins beyond it: more
+ * than can be captured between.
+ */
+const SEEN_MS = 10_000;
 const LSN_JUMP = 1 << 26;
 /** What waits for a target must not fill the disk that other things need. */
 const SPILL_LIMITS = { bytesMax: 2 ** 37, reserveBytes: 2 ** 30 };
+/** A target has fewer than 1,000 questions open at a time. */
+const QUESTIONS_MAX = 8192;
 /** Ops are recorded again when the ring has this much room. */
 const RECORD_BELOW = 0.5;
 /** A target that does not answer for so long before a mount is not waited for. */
@@ -52,7 +62,7 @@ const EPOCH_MS = 3000;
 export interface SourceParts {
   readonly clock: Clock;
   readonly network: PeerNetwork;
-  readonly report: TargetReport;
+  readonly report: Report;
   readonly allowOpenFiles: boolean;
 }
 
@@ -169,10 +179,11 @@ export class SourceJob {
       await this.#passPreflight();
     }
     this.#announce();
+    // Before the mount: an agent that is killed within must find the job that it belongs to.
+    this.#save({ bootId: currentBootId() });
     const start = await this.#capture.start(this.#stopping.signal);
     // What was written while nobody captured is found by a comparison.
     if (start === "mounted" && this.#ring.recording !== RecordingState.off) this.#declareGap();
-    this.#save({ bootId: currentBootId() });
     this.#loops = [this.#capture.run(this.#stopping.signal), this.#run()];
     return start;
   }
@@ -220,11 +231,9 @@ export class SourceJob {
   #announce(): void {
     const agent = identify(process.pid);
     if (agent === undefined) return;
-    const { id, mounts } = this.#record;
-    for (const { path, index } of mounts) {
-      const entry = { stateDirectory: this.#home, source: path, replica: this.#home, agent };
-      this.#registry.add({ id: `${id}-${index}`, ...entry });
-    }
+    const { id, paths } = this.#record;
+    const [source = ""] = paths;
+    this.#registry.add({ id, stateDirectory: this.#home, source, replica: null, agent });
   }
 
   #save(change: Partial<SourceRecord>): void {
@@ -298,7 +307,7 @@ export class SourceJob {
     if (this.#record.fenced !== null) return;
     this.#save({ fenced: why });
     this.#parts.report("warning", `unmounting: ${why}`, { job: this.#record.name });
-    await this.#capture.unmount(() => {});
+    if (this.#capture.known.isMounted) await this.#capture.unmount(() => {});
   }
 
   #onTarget(index: number, { record, recall, asks }: TargetState): void {
@@ -306,7 +315,9 @@ export class SourceJob {
     if (link === undefined) return;
     if (recall === true) link.questions.length = 0;
     if (record !== undefined && this.#mayRecord(record)) this.#ring.recording = RecordingState.on;
-    if (asks !== undefined) link.questions.push(...asks);
+    if (asks === undefined) return;
+    if (link.questions.length > QUESTIONS_MAX) throw new FrameError("the target asks too much");
+    link.questions.push(...asks);
   }
 
   #mayRecord(gaps: number): boolean {
@@ -378,10 +389,10 @@ export class SourceJob {
 
   /** The job is no more: the folders are as they were before. */
   async remove(): Promise<void> {
-    await this.#capture.unmount(() => {});
+    // What is mounted there otherwise is another job's.
+    if (this.#capture.known.isMounted) await this.#capture.unmount(() => {});
     await this.stop();
-    for (const { index } of this.#record.mounts)
-      this.#registry.remove(`${this.#record.id}-${index}`);
+    this.#registry.remove(this.#record.id);
     removeTree(shmDirOf(this.#record.id));
     removeTree(this.#home);
   }

@@ -4,20 +4,24 @@
  */
 import { randomBytes } from "node:crypto";
 
+import { assert } from "../../base/assert.ts";
 import { StandinError } from "../../base/errors.ts";
 import { Ring } from "../../journal/ring.ts";
 import { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
 import {
   existsSync,
+  listNames,
   makePrivateFolder,
   readJsonIfPresent,
+  removeEmptyFolder,
   removeTree,
   shortHash,
   writeFileAtomic,
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
+import type { Report } from "../agent-log.ts";
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
@@ -28,16 +32,14 @@ const PUMP_MS = 2;
 const PUMP_IDLE_MS_MAX = 20;
 const TRIM_MS = 5000;
 const DRAIN_MS = 600_000;
-
-export interface TargetReport {
-  (level: "info" | "warning", message: string, fields: Readonly<Record<string, unknown>>): void;
-}
+/** Of what a source meets while it connects. */
+export const ITSELF = "Nothing is to be done: it is tried again by itself.";
 
 export class TargetJob {
   readonly #home: string;
   readonly #clock: Clock;
   #log: SegmentLog;
-  readonly #report: TargetReport;
+  readonly #report: Report;
   readonly #onBroken: () => void;
   #record: TargetRecord;
   #life: TargetLife | undefined;
@@ -50,7 +52,7 @@ export class TargetJob {
     readonly clock: Clock;
     readonly log: SegmentLog;
     readonly record: TargetRecord;
-    readonly report: TargetReport;
+    readonly report: Report;
     readonly onBroken: () => void;
   }) {
     this.#home = parts.home;
@@ -74,7 +76,7 @@ export class TargetJob {
     home: string,
     record: TargetRecord,
     clock: Clock,
-    report: TargetReport,
+    report: Report,
     onBroken: () => void,
   ): Promise<TargetJob> {
     makePrivateFolder(home);
@@ -83,7 +85,8 @@ export class TargetJob {
     const log = await SegmentLog.open(await folderLogFiles(`${home}/log`));
     const job = new TargetJob({ home, clock, log, record, report, onBroken });
     job.#save({});
-    if (record.promotedAt === null) await job.#resume();
+    const { promotion } = record;
+    if (promotion === null || promotion.lsn === null) await job.#resume();
     job.#running = job.#run();
     return job;
   }
@@ -185,11 +188,13 @@ export class TargetJob {
     this.#switching = switched.catch(() => {});
     await switched;
     const life = this.#life;
-    if (life === undefined) throw new StandinError("JOB_STOPPED", "the job is being stopped");
+    if (life === undefined) throw stopped();
     const { connection: number, welcome } = life.stream.open();
     const answer = await welcome;
     if (answer === undefined) {
-      throw new StandinError("SUPERSEDED", "another connection of this job took over");
+      throw new StandinError("SUPERSEDED", "another connection of this job took over", {
+        hint: ITSELF,
+      });
     }
     connection.socket.once("close", () => life.stream.abandon(number));
     void connection.opened.then(
@@ -200,11 +205,13 @@ export class TargetJob {
   }
 
   #checkSource({ peer }: PeerConnection, hello: StreamHello): void {
-    const { source, epoch, promotedAt, name, mounts } = this.#record;
+    const { source, epoch, promotion, name, mounts } = this.#record;
     if (peer.id !== source.id) {
-      throw new StandinError("NOT_THE_SOURCE", `job ${name} is sent by ${source.name} alone`);
+      throw new StandinError("NOT_THE_SOURCE", `job ${name} is sent by ${source.name} alone`, {
+        hint: `End the job there first: standin unprotect ${name}.`,
+      });
     }
-    if (promotedAt !== null || hello.epoch < epoch) {
+    if (promotion !== null || hello.epoch < epoch) {
       throw new StandinError(
         "EPOCH_OLD",
         `job ${name} was promoted here (epoch ${epoch}); yours is epoch ${hello.epoch}`,
@@ -214,11 +221,15 @@ export class TargetJob {
     const isOlder = hello.life < this.#record.life;
     const isBehind = hello.stream === this.#record.stream && this.#log.durableLsn > hello.lastLsn;
     if (isOlder || isBehind) {
-      throw new StandinError("HELLO_LATE", `an older connection of job ${name} came late`);
+      throw new StandinError("HELLO_LATE", `an older connection of job ${name} came late`, {
+        hint: ITSELF,
+      });
     }
     const roots = (list: TargetRecord["mounts"]) => list.map(({ rootIno }) => rootIno).join();
     if (roots(mounts) !== roots(hello.mounts) && this.#record.stream === hello.stream) {
-      throw new StandinError("JOB_CHANGED", `the folders of job ${name} are others than before`);
+      throw new StandinError("JOB_CHANGED", `the folders of job ${name} are others than before`, {
+        hint: "End the job and protect the folder anew.",
+      });
     }
   }
 
@@ -234,6 +245,7 @@ export class TargetJob {
     const { name } = this.#record;
     if (this.#life !== undefined) {
       this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
+      // What is not applied by then, for example in a pause, the resync brings.
       await this.#life.drain(DRAIN_MS);
       await this.#life.stop();
       this.#life = undefined;
@@ -280,32 +292,54 @@ export class TargetJob {
   }
 
   /**
-   * The end of receiving: everything that is durable is applied, and nothing is taken any more.
-   * @throws {StandinError} `PROMOTED`, `NOT_COMPLETE`
+   * The end of receiving: nothing is taken from the source any more, and the replica will be shown
+   * at `path`. Changes nothing when it throws. @throws {StandinError} `NOT_COMPLETE`
    */
-  async seal(isForced: boolean): Promise<{ readonly lsn: number; readonly epoch: number }> {
-    const { name, promotedAt, due, isPaused, epoch } = this.#record;
-    if (promotedAt !== null) {
-      throw new StandinError("PROMOTED", `the replica of ${name} was promoted at ${promotedAt}`);
-    }
+  seal(path: string, isForced: boolean): void {
+    const { due, epoch } = this.#record;
+    if (this.#life === undefined) throw notComplete(this.#record.name, "mirror");
+    if (due !== "none" && !isForced) throw notComplete(this.#record.name, due);
+    const at = new Date(this.#clock.wallMs()).toISOString();
+    const promotion = { at, path, isForced, lsn: null, isDone: false };
+    this.#save({ promotion, epoch: epoch + 1 });
+    this.#life.stream.seal();
+  }
+
+  /**
+   * Of a promotion that was begun: applies what was received. @throws {StandinError}
+   * `NOT_COMPLETE`, `NOT_APPLIED`
+   */
+  async applyRest(): Promise<{ readonly lsn: number; readonly path: string }> {
+    const { name, promotion, isPaused, due } = this.#record;
+    assert(promotion !== null, "a promotion was begun");
+    if (promotion.lsn !== null) return { lsn: promotion.lsn, path: promotion.path };
     const life = this.#life;
-    if (due !== "none" || life === undefined) {
-      if (!isForced || life === undefined) throw notComplete(name, due);
-    }
+    // A power cut may have come between, and have left no checkpoint to go on from.
+    if (life === undefined || (due !== "none" && !promotion.isForced)) throw notComplete(name, due);
     if (isPaused) this.setPaused(false);
-    this.#save({ promotedAt: new Date(this.#clock.wallMs()).toISOString(), epoch: epoch + 1 });
-    life.stream.seal();
     if (!(await life.drain(DRAIN_MS))) {
-      this.#save({ promotedAt: null, epoch });
       throw new StandinError("NOT_APPLIED", `the replica of ${name} does not take what is left`, {
-        hint: "Look at standin jobs: is its disk full?",
+        hint: "Look at standin jobs: is its disk full? Then promote again.",
       });
     }
     const lsn = life.ring.applied;
     await life.stop();
     this.#life = undefined;
+    this.#save({ promotion: { ...promotion, lsn } });
     removeTree(this.#shmDir);
-    return { lsn, epoch: epoch + 1 };
+    return { lsn, path: promotion.path };
+  }
+
+  /** The applications have their folder. */
+  promotionDone(): void {
+    const { promotion } = this.#record;
+    assert(promotion !== null, "a promotion was begun");
+    this.#save({ promotion: { ...promotion, isDone: true } });
+  }
+
+  /** Where the start command's output goes. */
+  get startLog(): string {
+    return `${this.#home}/start-command.log`;
   }
 
   setPaused(isPaused: boolean): void {
@@ -329,10 +363,16 @@ export class TargetJob {
     removeTree(this.#shmDir);
     const { replica } = this.#record;
     if (deletesReplica) removeTree(replica);
-    if (deletesReplica || !replica.startsWith(`${this.#home}/`)) removeTree(this.#home);
-    else
-      for (const name of ["record.json", "log", "applier.log"]) removeTree(`${this.#home}/${name}`);
+    for (const name of listNames(this.#home)) {
+      const path = `${this.#home}/${name}`;
+      if (deletesReplica || path !== replica) removeTree(path);
+    }
+    removeEmptyFolder(this.#home);
   }
+}
+
+function stopped(): StandinError {
+  return new StandinError("JOB_STOPPED", "the job is being stopped", { hint: ITSELF });
 }
 
 /** What the operator may have changed since. */

@@ -10,9 +10,11 @@ import type { Clock } from "../../platform/clock.ts";
 import { isAlive, sendSignal } from "../../platform/processes.ts";
 import type { TargetCopy } from "../../protocol/stream-messages.ts";
 import { StreamTarget } from "../../replication/stream-target.ts";
+import type { Report } from "../agent-log.ts";
 import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
 import { checkpointHead, checkpointStream } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
+import { applierHealthReasons } from "../protection.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
 
@@ -27,11 +29,7 @@ export interface TargetLifeParts {
   readonly shmDir: string;
   readonly applierLog: string;
   readonly checkpointPath: string;
-  readonly report: (
-    level: "info" | "warning",
-    message: string,
-    fields: Readonly<Record<string, unknown>>,
-  ) => void;
+  readonly report: Report;
   readonly save: (change: Partial<TargetRecord>) => void;
   readonly onNotice: (event: ApplierEvent) => void;
   readonly onBroken: (error: Error) => void;
@@ -188,7 +186,19 @@ export class TargetLife {
   get problem(): string | null {
     const { toReplay } = this;
     const replay = `after a power cut ${toReplay} ops of the log are applied again`;
-    return this.stream.problem ?? this.copy.problem ?? (toReplay > 0 ? replay : null);
+    const known = this.stream.problem ?? this.copy.problem ?? this.#applierProblem;
+    return known ?? (toReplay > 0 ? replay : null);
+  }
+
+  /** What is durable is safe, but a replica that nobody works on is no use. */
+  get #applierProblem(): string | undefined {
+    const { process, lastDeath } = this.applier;
+    const [first] = applierHealthReasons({
+      isApplierAlive: process !== undefined && isAlive(process),
+      applierDeath: lastDeath,
+      silentMs: this.copy.silentMs,
+    });
+    return first?.message;
   }
 
   /** As the source and status see it. */

@@ -5,6 +5,19 @@ import type { DueWork } from "../instance-record.ts";
 
 const VERSION = 1;
 
+export interface PromotionRecord {
+  /** When it began. */
+  readonly at: string;
+  /** Where the replica is shown. */
+  readonly path: string;
+  /** The operator takes it although it is not complete. */
+  readonly isForced: boolean;
+  /** The last op that was applied; null: not all that was received is applied yet. */
+  readonly lsn: number | null;
+  /** It is captured there, and the start command has run. */
+  readonly isDone: boolean;
+}
+
 export interface TargetRecord {
   readonly version: typeof VERSION;
   readonly job: string;
@@ -12,8 +25,8 @@ export interface TargetRecord {
   /** Who may send: the id and the name of the source's agent. */
   readonly source: { readonly id: string; readonly name: string };
   readonly epoch: number;
-  /** Set when the replica was promoted: nothing is taken any more. */
-  readonly promotedAt: string | null;
+  /** Set when a promotion begins: from then on nothing is taken any more. */
+  readonly promotion: PromotionRecord | null;
   readonly stream: string | null;
   /** Of the source's ring, see StreamHello. */
   readonly life: number;
@@ -48,7 +61,7 @@ export function newTargetRecord(
     name,
     source: { id: source.id, name: source.name },
     epoch,
-    promotedAt: null,
+    promotion: null,
     stream: null,
     life: 0,
     mounts,

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { FrameError } from "./frame.ts";
+import {
+  parsePositions,
+  parseSourceState,
+  parseStreamHello,
+  parseTargetState,
+  positionsPayload,
+} from "./stream-messages.ts";
+
+const HELLO = {
+  job: "0123456789abcdef",
+  name: "mail",
+  stream: "00".repeat(16),
+  life: 1,
+  firstLsn: 1,
+  lastLsn: 9,
+  epoch: 1,
+  mounts: [{ index: 0, path: "/srv/mail", rootIno: 2 }],
+  include: [],
+  exclude: ["**/cache/**"],
+  orphans: "aside",
+  onFailureSeconds: null,
+  startCommand: null,
+};
+
+test("a hello comes out as it went in", () => {
+  assert.deepEqual(parseStreamHello(JSON.parse(JSON.stringify(HELLO))), HELLO);
+});
+
+test("a hello that could lead out of the state folder, or has a field wrong, is refused", () => {
+  const wrong: Record<string, unknown>[] = [
+    { job: "../../etc" },
+    { job: "" },
+    { stream: "0" },
+    { life: -1 },
+    { firstLsn: 1.5 },
+    { lastLsn: "9" },
+    { epoch: Number.NaN },
+    { mounts: [{ index: 70_000, path: "/", rootIno: 2 }] },
+    { mounts: [{ index: 0, path: "relative", rootIno: 2 }] },
+    { mounts: [null] },
+    { mounts: "all" },
+    { include: [1] },
+    { orphans: "eat" },
+    { onFailureSeconds: -5 },
+  ];
+  for (const fields of wrong) {
+    const hello = { ...HELLO, ...fields };
+    assert.throws(() => parseStreamHello(hello), FrameError, JSON.stringify(fields));
+  }
+});
+
+test("positions come out as they went in, and cannot contradict themselves", () => {
+  const positions = { received: 2 ** 40, durable: 7, applied: 3 };
+  assert.deepEqual(parsePositions(positionsPayload(positions)), positions);
+  assert.throws(() => parsePositions(new Uint8Array(23)), FrameError);
+  assert.throws(() => parsePositions(positionsPayload({ ...positions, durable: 2 ** 41 })), {
+    name: "FrameError",
+  });
+});
+
+test("what a peer says in between is checked too", () => {
+  assert.deepEqual(parseTargetState({ asks: [[1, 2, 0, 42, 0, 0]], unknown: 1 }), {
+    asks: [[1, 2, 0, 42, 0, 0]],
+  });
+  for (const wrong of [{ asks: [[1, 2]] }, { asks: [[1, 2, 3, 4, 5, -6]] }, { copy: {} }]) {
+    assert.throws(() => parseTargetState(wrong), FrameError);
+  }
+  assert.throws(() => parseSourceState({ recording: 1 }), FrameError);
+});
