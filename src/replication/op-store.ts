@@ -13,10 +13,11 @@ import type { LogReader } from "../journal/log-reader.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom } from "../model/op-records.ts";
 
-/** Above this share of the ring ops are moved to the log, down to the other. */
+/** Above this share of the ring ops are moved to the log. */
 const SPILL_ABOVE = 0.5;
-const SPILL_DOWN_TO = 0.25;
 const SPILL_BYTES = 1 << 20;
+/** In one call, which holds up its caller as long as the disk takes. */
+const SPILL_BATCHES = 8;
 
 export class OpStore {
   readonly #ring: Ring;
@@ -80,19 +81,15 @@ export class OpStore {
   }
 
   get isCrowded(): boolean {
-    return this.#fill > SPILL_ABOVE;
-  }
-
-  get #fill(): number {
-    let fill = 0;
-    for (let arena = 0; arena < this.#ring.layout.arenas; arena++) {
-      fill = Math.max(fill, this.#ring.fill(arena));
+    const { arenas } = this.#ring.layout;
+    for (let arena = 0; arena < arenas; arena++) {
+      if (this.#ring.fill(arena) > SPILL_ABOVE) return true;
     }
-    return fill;
+    return false;
   }
 
   /**
-   * Moves the oldest ops to the log until the ring has room. When the log cannot take them they
+   * Moves some of the oldest ops to the log while the ring is crowded. When it cannot take them they
    * stay; the engine declares a gap when the ring is full, and a resync follows. After an error of
    * the disk nothing is moved until the agent is started again, and targets that needed what had
    * been moved compare.
@@ -100,7 +97,7 @@ export class OpStore {
   async spill(): Promise<void> {
     if (this.#hasFailed) return;
     try {
-      while (this.#fill > SPILL_DOWN_TO) {
+      for (let count = 0; count < SPILL_BATCHES && this.isCrowded; count++) {
         const batch = this.#framer.cut(this.#releaser.lsnNext, SPILL_BYTES);
         if (batch === undefined) return;
         if (!this.#hasSpilled) await this.#startLog(batch.firstLsn);

@@ -5,12 +5,13 @@
  * STANDIN_KILLS: how often agents are killed (100 for the acceptance), STANDIN_SEED.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Prng } from "../../src/base/prng.ts";
+import { until } from "../support/agent-run.ts";
 import { Application } from "../support/application.ts";
 import { skipUnless } from "../support/capabilities.ts";
 import { compareTrees } from "../support/compare-trees.ts";
@@ -155,4 +156,111 @@ test("the replica is promoted when the source is lost, and the source stays down
   await servers.target.stop();
   await servers.target.start();
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "written on the new server");
+});
+
+test("a folder that is protected cannot be protected again, and stays protected", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  mkdirSync(join(servers.folder, "below"));
+  await servers.protect();
+  for (const path of [servers.folder, join(servers.folder, "below"), servers.home]) {
+    const again = servers.source.command("protect", path, "--name", "again", "--to", "s1");
+    assert.equal(again.code, 1, path);
+    assert.match(again.stderr, /already protected/);
+  }
+  assert.equal(servers.isMounted(), true);
+  writeFileSync(join(servers.folder, "below/file"), "still captured");
+  servers.flush();
+  assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
+});
+
+test("a source that was restarted with its machine goes on, and what was missed is found", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  writeFileSync(join(servers.folder, "file"), "captured");
+  servers.flush();
+  servers.killSource();
+  servers.loseSourceMemory();
+  writeFileSync(join(servers.folder, "file"), "written while nobody captured");
+  await servers.source.start();
+  writeFileSync(join(servers.folder, "later"), "captured again");
+  servers.flush();
+  assert.equal(servers.isMounted(), true);
+  assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
+});
+
+test("a source that still runs gives way when its replica is promoted", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  const at = join(servers.home, "promoted");
+  servers.target.json("promote", "data", "--at", at);
+  await servers.untilUnmounted();
+  assert.deepEqual(
+    servers.status().reasons.map(({ code }) => code),
+    ["FENCED"],
+  );
+  assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
+});
+
+test("a promotion goes on when the agent is killed within", { skip, timeout }, async (t) => {
+  const servers = await Servers.start(t);
+  const command = 'echo started >> "$STANDIN_PATH/started"; sleep 5; touch "$STANDIN_PATH/ended"';
+  await servers.protect("--start-command", command);
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  servers.killSource();
+  const at = join(servers.home, "promoted");
+  const promoting = servers.target.commandLater("promote", "data", "--at", at);
+  await until(
+    () => existsSync(join(at, "started")) || undefined,
+    () => "the start command does not start",
+  );
+  servers.target.kill();
+  await servers.target.ended();
+  assert.equal(await promoting, 1, "the command says that the agent is gone");
+  await servers.target.start();
+  await until(
+    () => servers.replicaStatus().promotion?.isDone || undefined,
+    () => JSON.stringify(servers.replicaStatus()),
+  );
+  assert.equal(existsSync(join(at, "ended")), true);
+  assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
+  const jobs = servers.target.json("jobs")["jobs"] as { role: string }[];
+  assert.equal(jobs.filter(({ role }) => role === "source").length, 1, "captured once");
+});
+
+const isolated = skipUnless("root", "fuse", "fuse-resend", "network-namespaces", "command:ip");
+
+test("a silent host is taken for lost, and its replica promotes itself", {
+  skip: isolated,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t, 2, { isolated: true });
+  await servers.protect("--on-failure", "3");
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  servers.source.kill();
+  await servers.source.ended();
+  await sleep(6000);
+  assert.equal(servers.replicaStatus().promotion, null, "the host still answers");
+  servers.killSource();
+  servers.cutNetwork();
+  // The promoted folder is to be where it was, which here is the same machine.
+  rmSync(join(servers.folder, "mail"));
+  await until(
+    () => servers.replicaStatus().promotion?.isDone || undefined,
+    () => JSON.stringify(servers.replicaStatus()),
+    60_000,
+  );
+  assert.equal(readFileSync(join(servers.folder, "mail"), "utf8"), "the only copy");
 });

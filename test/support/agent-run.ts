@@ -20,10 +20,13 @@ export class AgentRun {
   readonly state: string = `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
   /** What the agent logged since its last start. */
   log: LogLine[] = [];
+  readonly #prefix: readonly string[];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
 
-  constructor(t: TestContext) {
+  /** `prefix`: a command that runs the agent somewhere else, such as another network namespace. */
+  constructor(t: TestContext, prefix: readonly string[] = []) {
+    this.#prefix = prefix;
     t.after(async () => {
       this.kill();
       await this.#ended;
@@ -39,14 +42,15 @@ export class AgentRun {
 
   spawn(...options: string[]): void {
     const args = [MAIN, "agent", "--state", this.state, "--json", ...options];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const [command = process.execPath, ...rest] = [...this.#prefix, process.execPath, ...args];
+    const child = spawn(command, rest, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     this.log = [];
     this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
-    let rest = "";
+    let unended = "";
     child.stderr.on("data", (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split("\n");
-      rest = lines.pop() ?? "";
+      const lines = (unended + chunk.toString()).split("\n");
+      unended = lines.pop() ?? "";
       for (const line of lines) this.log.push(parsed(line));
     });
   }
@@ -56,6 +60,13 @@ export class AgentRun {
     const words = [MAIN, ...args, "--state", this.state];
     const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
     return { code: status, stdout, stderr };
+  }
+
+  /** As {@link command}, while the test goes on; the exit code. */
+  commandLater(...args: string[]): Promise<number | null> {
+    const words = [MAIN, ...args, "--state", this.state];
+    const child = spawn(process.execPath, words, { stdio: "ignore" });
+    return new Promise((resolve) => child.once("exit", (code) => resolve(code)));
   }
 
   /** The same with --json. @throws when it fails. */

@@ -11,6 +11,7 @@ import type { TestContext } from "node:test";
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
 import { AgentRun, until } from "./agent-run.ts";
+import { IsolatedNetwork } from "./isolated-network.ts";
 import { killUsersOf } from "./kill-users.ts";
 
 const JOB = "data";
@@ -20,6 +21,7 @@ export class Servers {
   readonly agents: readonly AgentRun[];
   readonly folder: string;
   readonly home: string;
+  #network: IsolatedNetwork | undefined;
 
   private constructor(agents: readonly AgentRun[], home: string) {
     this.agents = agents;
@@ -29,20 +31,25 @@ export class Servers {
   }
 
   /** The agents run, and know each other; they are called s0, s1, … */
-  static async start(t: TestContext, count = 2): Promise<Servers> {
+  static async start(t: TestContext, count = 2, { isolated = false } = {}): Promise<Servers> {
     const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
     const agents: AgentRun[] = [];
     // Registered first, so that it runs when the agents are ended.
     const made: { servers?: Servers } = {};
     t.after(() => made.servers?.clear());
-    for (let i = 0; i < count; i++) agents.push(new AgentRun(t));
+    const network = isolated ? new IsolatedNetwork(t) : undefined;
+    for (let i = 0; i < count; i++) {
+      agents.push(new AgentRun(t, i === 0 ? network?.prefix : undefined));
+    }
     const servers = new Servers(agents, home);
     made.servers = servers;
     const [first, ...others] = agents;
-    await first?.start("--listen", "127.0.0.1:0", "--name", "s0");
+    servers.#network = network;
+    const [own, theirs] = [network?.inside ?? "127.0.0.1", network?.outside ?? "127.0.0.1"];
+    await first?.start("--listen", `${own}:0`, "--name", "s0");
     for (const [i, agent] of others.entries()) {
       const token = String(first?.json("invite")["token"]);
-      agent.json("join", token, "--listen", `127.0.0.1:${await freePort()}`, "--name", `s${i + 1}`);
+      agent.json("join", token, "--listen", `${theirs}:${await freePort()}`, "--name", `s${i + 1}`);
       await agent.start();
     }
     return servers;
@@ -127,6 +134,23 @@ export class Servers {
       killUsersOf(folder);
       rmSync(folder, { recursive: true, force: true });
     }
+  }
+
+  /** The same of the source. */
+  loseSourceMemory(): void {
+    for (const folder of this.#shared("jobs")) rmSync(folder, { recursive: true, force: true });
+  }
+
+  /** The source's machine is off: nobody answers for it any more. */
+  cutNetwork(): void {
+    this.#network?.cut();
+  }
+
+  async untilUnmounted(): Promise<void> {
+    await until(
+      () => !this.isMounted() || undefined,
+      () => "it is still mounted",
+    );
   }
 
   /** What is left of keepers, engines, appliers, mounts and shared memory. */
