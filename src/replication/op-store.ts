@@ -89,10 +89,10 @@ export class OpStore {
   }
 
   /**
-   * Moves some of the oldest ops to the log while the ring is crowded. When it cannot take them they
-   * stay; the engine declares a gap when the ring is full, and a resync follows. After an error of
-   * the disk nothing is moved until the agent is started again, and targets that needed what had
-   * been moved compare.
+   * Moves some of the oldest ops to the log while the ring is crowded. When it cannot take them
+   * they stay; the engine declares a gap when the ring is full, and a resync follows. After an
+   * error of the disk nothing is moved until the agent is started again, and targets that needed
+   * what had been moved compare.
    */
   async spill(): Promise<void> {
     if (this.#hasFailed) return;
