@@ -9,7 +9,7 @@ import {
   FrameParser,
   type FrameToSend,
   FrameType,
-  frameHeader,
+  framePieces,
   jsonPayload,
 } from "../protocol/frame.ts";
 import type { AgentIdentityName } from "../trust/certificate.ts";
@@ -54,8 +54,8 @@ export function newParser(): FrameParser {
 export function writeFrame(socket: Duplex, frame: FrameToSend): boolean {
   if (!socket.writable) return false;
   socket.cork();
-  socket.write(frameHeader(frame, frameChecksum));
-  const isRoomLeft = socket.write(frame.payload);
+  let isRoomLeft = true;
+  for (const piece of framePieces(frame, frameChecksum)) isRoomLeft = socket.write(piece);
   socket.uncork();
   return isRoomLeft;
 }

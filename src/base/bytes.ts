@@ -40,6 +40,14 @@ export function indexOfNul(bytes: Uint8Array, start: number, end: number): numbe
   return index === -1 || index >= end ? -1 : index;
 }
 
+/**
+ * Bytes that hold anything, for who fills all of them: a large piece of zeros costs more than what
+ * is then copied over it.
+ */
+export function uninitialized(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+}
+
 /** True when both hold the same bytes. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;

@@ -1,4 +1,5 @@
 /** Reads the entries of one segment in order and judges each; nothing unsound is handed out. */
+import { uninitialized } from "../base/bytes.ts";
 import type { LogFile } from "../platform/log-files.ts";
 import {
   decodeEntryHeader,
@@ -9,6 +10,7 @@ import {
   isEntrySound,
 } from "./segment-format.ts";
 
+const NOTHING = new Uint8Array(0);
 /** Read at once, unless a single entry is longer. */
 const CHUNK_BYTES: number = 1 << 20;
 
@@ -29,7 +31,7 @@ export class EntryScanner {
   position: number;
   /** The LSN with which it begins. */
   nextLsn: number;
-  #chunk: Uint8Array = new Uint8Array(0);
+  #chunk: Uint8Array = NOTHING;
   #chunkAt = 0;
 
   constructor(file: LogFile, segmentHeader: Uint8Array, position: number, nextLsn: number) {
@@ -82,8 +84,12 @@ export class EntryScanner {
     const chunkEnd = this.#chunkAt + this.#chunk.length;
     if (this.position >= this.#chunkAt && this.position + bytes <= chunkEnd) return true;
     const wanted = Math.max(bytes, Math.min(CHUNK_BYTES, end - this.position));
-    const chunk = new Uint8Array(wanted);
-    const found = await this.#file.read(chunk, this.position);
+    const chunk = uninitialized(wanted);
+    const isWithin = this.position >= this.#chunkAt && this.position < chunkEnd;
+    const known = isWithin ? this.#chunk.subarray(this.position - this.#chunkAt) : NOTHING;
+    chunk.set(known);
+    const position = this.position + known.length;
+    const found = known.length + (await this.#file.read(chunk.subarray(known.length), position));
     this.#chunk = chunk.subarray(0, found);
     this.#chunkAt = this.position;
     return found >= bytes;

@@ -4,17 +4,12 @@
  */
 import { alignUp } from "../base/bytes.ts";
 import { OP_HEADER_BYTES, OpKind, OpView } from "../model/op.ts";
+import type { OpRecords } from "../model/op-records.ts";
+import { newPayload, type PayloadPool } from "../protocol/frame.ts";
 import type { Ring } from "./ring.ts";
 
 /** Ops that were looked for in one call, so that a call stays short. */
 const LOOK_MAX = 65_536;
-
-/** Whole op records, one behind the other, each at a multiple of 8. */
-export interface OpBatch {
-  readonly firstLsn: number;
-  readonly lastLsn: number;
-  readonly payload: Uint8Array;
-}
 
 export class RingFramer {
   readonly #ring: Ring;
@@ -39,8 +34,9 @@ export class RingFramer {
   /**
    * Copies ops from `from` on, as many as fit `bytesMax`, but one at least. `from` must be beyond
    * what was released. Undefined when there is none yet.
+   * `pool`: where the payload's memory is from.
    */
-  cut(from: number, bytesMax: number): OpBatch | undefined {
+  cut(from: number, bytesMax: number, pool?: PayloadPool): OpRecords | undefined {
     let bytes = 0;
     let last = from - 1;
     for (; last < this.#published; last++) {
@@ -49,10 +45,10 @@ export class RingFramer {
       bytes += size;
     }
     if (last < from) return undefined;
-    const payload = new Uint8Array(bytes);
+    const payload = pool?.take(bytes) ?? newPayload(bytes);
     let at = 0;
     for (let lsn = from; lsn <= last; lsn++) at += this.#copy(lsn, payload, at);
-    return { firstLsn: from, lastLsn: last, payload };
+    return { firstLsn: from, lastLsn: last, payload, hasHeadroom: true };
   }
 
   #copy(lsn: number, into: Uint8Array, at: number): number {

@@ -38,7 +38,10 @@ export interface SegmentLogOptions {
   readonly bytesMax?: number;
   /** Left free on the log's file system. Default 0. */
   readonly reserveBytes?: number;
-  /** Of the entries written last, kept in memory for readers. Default 16 MiB. */
+  /**
+   * Of the entries written last, kept in memory for readers. Default 48 MiB: what may be written
+   * between two syncs, so that who reads what is durable need not read the files.
+   */
   readonly recentBytes?: number;
 }
 
@@ -48,6 +51,8 @@ export interface AppendedEntry {
   readonly lastLsn: number;
   /** Whole op records; at least 1 byte, at most ENTRY_PAYLOAD_BYTES_MAX. */
   readonly payload: Uint8Array;
+  /** CRC-32 of the payload, for who has it already. */
+  readonly payloadChecksum?: number;
   /** 32 bits, kept and handed back by a reader. Default 0. */
   readonly flags?: number;
 }
@@ -61,7 +66,7 @@ interface Waiter {
 
 const SEGMENT_BYTES = 64 << 20;
 const SEGMENT_BYTES_LIMIT = 1 << 30;
-const RECENT_BYTES = 16 << 20;
+const RECENT_BYTES = 48 << 20;
 /** Written with one call, at least one entry. */
 const BATCH_BYTES: number = 4 << 20;
 
@@ -173,7 +178,7 @@ export class SegmentLog {
     assert(lastLsn >= firstLsn, "SegmentLog.append: lastLsn is not below firstLsn");
     assert(payload.length > 0, "SegmentLog.append: there is a payload");
     assert(payload.length <= ENTRY_PAYLOAD_BYTES_MAX, "SegmentLog.append: the payload is bounded");
-    const checksum = payloadChecksum(payload);
+    const checksum = entry.payloadChecksum ?? payloadChecksum(payload);
     this.#queue.push({ firstLsn, lastLsn, flags, payload, payloadChecksum: checksum });
     this.#queuedBytes += entryBytes(payload.length);
     this.#appendedLsn = lastLsn;

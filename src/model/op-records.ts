@@ -9,6 +9,8 @@ export interface OpRecords {
   readonly firstLsn: number;
   readonly lastLsn: number;
   readonly payload: Uint8Array;
+  /** A frame's header fits before the payload in its buffer, which is nobody else's. */
+  readonly hasHeadroom?: boolean;
 }
 
 /** What is wrong with the records, or undefined: each is valid, and the LSNs have no gap. */

@@ -5,9 +5,10 @@ import {
   type Frame,
   FRAME_HEADER_BYTES,
   FrameError,
-  frameHeader,
+  framePieces,
   FrameParser,
   FrameType,
+  PayloadPool,
   jsonPayload,
   parseJsonPayload,
 } from "./frame.ts";
@@ -15,7 +16,7 @@ import {
 const checksum = (bytes: Uint8Array, seed: number): number => crc32(bytes, seed);
 
 function sent(type: FrameType, payload: Uint8Array, a = 0, b = 0): Uint8Array {
-  return Buffer.concat([frameHeader({ type, payload, a, b }, checksum), payload]);
+  return Buffer.concat(framePieces({ type, payload, a, b }, checksum));
 }
 
 function parsed(chunks: Uint8Array[]): Frame[] {
@@ -50,6 +51,21 @@ test("a stream that is cut yields no more than what was whole", () => {
   }
 });
 
+test("a payload with room before it goes in one piece, and its memory is used again", () => {
+  const pool = new PayloadPool();
+  const payload = pool.take(100_000).fill(7);
+  const pieces = framePieces({ type: FrameType.ops, payload, hasHeadroom: true }, checksum);
+  assert.equal(pieces.length, 1);
+  const [frame] = parsed(pieces);
+  assert.deepEqual(Buffer.from(frame?.payload ?? []), Buffer.from(payload));
+  assert.equal(frame?.payloadChecksum, crc32(payload));
+  pool.giveBack(payload);
+  assert.equal(pool.take(50_000).buffer, payload.buffer);
+  assert.notEqual(pool.take(50_000).buffer, payload.buffer, "it is handed out once");
+  pool.giveBack(new Uint8Array(100_000));
+  assert.equal(pool.take(100_000).byteOffset, FRAME_HEADER_BYTES);
+});
+
 test("each damaged bit is found", () => {
   const stream = sent(FrameType.ops, Buffer.from("payload"), 1, 2);
   for (let bit = 0; bit < stream.length * 8; bit++) {
@@ -67,7 +83,8 @@ test("each damaged bit is found", () => {
 });
 
 test("nothing is allocated for a frame over the limit", () => {
-  const header = frameHeader({ type: FrameType.ops, payload: new Uint8Array(0) }, checksum);
+  const payload = new Uint8Array(0);
+  const [header = payload] = framePieces({ type: FrameType.ops, payload }, checksum);
   new DataView(header.buffer).setUint32(0, 0xffff_ffff, true);
   assert.throws(() => parsed([header]), /over the limit/);
   new DataView(header.buffer).setUint32(0, 0, true);

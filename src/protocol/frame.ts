@@ -6,7 +6,7 @@
  *      4  u8  type        FrameType
  *      5  u8  flags       FRAME_ZSTD
  *      6  u16 magic       0x5353: bytes that are no frame are told from one that is damaged
- *      8  u32 checksum    CRC-32 of the header with this field zero, then of the payload as sent
+ *      8  u32 checksum    CRC-32 of the payload as sent, then of the header with this field zero
  *     12  u32 rawLength   of the payload before compression
  *     16  u64 a           ops: LSN of the first op
  *     24  u64 b           ops: LSN of the last op
@@ -14,7 +14,7 @@
  * TLS proves that bytes come from the peer; the checksum proves that they are what the peer had in
  * its memory when it made the frame, and travels with it to the disk.
  */
-import { readU64, writeU64 } from "../base/bytes.ts";
+import { readU64, uninitialized, writeU64 } from "../base/bytes.ts";
 
 export const FRAME_HEADER_BYTES = 32;
 /** Payload of one frame: the largest op fits with room to spare. */
@@ -64,6 +64,8 @@ export interface FrameHeader {
 export interface Frame extends FrameHeader {
   /** As sent: compressed when the flags say so. */
   readonly payload: Uint8Array;
+  /** CRC-32 of the payload as sent. */
+  readonly payloadChecksum: number;
 }
 
 /** CRC-32 of the bytes, going on from `seed`. */
@@ -77,17 +79,65 @@ export class FrameError extends Error {
 export interface FrameToSend {
   readonly type: FrameType;
   readonly payload: Uint8Array;
+  /** The payload has room for the header before it in its buffer: see {@link newPayload}. */
+  readonly hasHeadroom?: boolean;
   readonly flags?: number;
   readonly rawLength?: number;
   readonly a?: number;
   readonly b?: number;
 }
 
-/** The header of a frame, to be sent before its payload. */
-export function frameHeader(frame: FrameToSend, checksum: Checksum): Uint8Array {
+/** A payload to be filled, with room for the header before it. */
+export function newPayload(length: number): Uint8Array<ArrayBuffer> {
+  return uninitialized(FRAME_HEADER_BYTES + length).subarray(FRAME_HEADER_BYTES);
+}
+
+/** Smaller ones are not worth keeping. */
+const POOLED_BYTES_MIN = 32 << 10;
+const POOLED_BYTES = FRAME_HEADER_BYTES + (2 << 20);
+const POOLED_MAX = 4;
+
+/**
+ * Payloads whose memory is used again: fresh memory costs the kernel more time than copying to it.
+ * At most 8 MiB are kept.
+ */
+export class PayloadPool {
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+
+  /** As {@link newPayload}. */
+  take(length: number): Uint8Array<ArrayBuffer> {
+    const end = FRAME_HEADER_BYTES + length;
+    if (length < POOLED_BYTES_MIN || end > POOLED_BYTES) return newPayload(length);
+    const whole = this.#free.pop() ?? uninitialized(POOLED_BYTES);
+    return whole.subarray(FRAME_HEADER_BYTES, end);
+  }
+
+  /** Nobody looks at what {@link take} returned any more. Others are left alone. */
+  giveBack(payload: Uint8Array): void {
+    const { buffer } = payload;
+    if (buffer.byteLength !== POOLED_BYTES || this.#free.length >= POOLED_MAX) return;
+    this.#free.push(new Uint8Array(buffer as ArrayBuffer));
+  }
+}
+
+/** A frame as it is sent: one piece where the payload has room before it, else two. */
+export function framePieces(frame: FrameToSend, checksum: Checksum): Uint8Array[] {
+  const { payload, hasHeadroom = false } = frame;
+  if (!hasHeadroom) {
+    const header = new Uint8Array(FRAME_HEADER_BYTES);
+    writeHeader(header, frame, checksum);
+    return [header, payload];
+  }
+  const start = payload.byteOffset - FRAME_HEADER_BYTES;
+  const whole = new Uint8Array(payload.buffer, start, FRAME_HEADER_BYTES + payload.length);
+  writeHeader(whole.subarray(0, FRAME_HEADER_BYTES), frame, checksum);
+  return [whole];
+}
+
+function writeHeader(bytes: Uint8Array, frame: FrameToSend, checksum: Checksum): void {
   const { type, payload, flags = 0, rawLength = payload.length, a = 0, b = 0 } = frame;
-  const bytes = new Uint8Array(FRAME_HEADER_BYTES);
-  const view = new DataView(bytes.buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, FRAME_HEADER_BYTES);
+  bytes.fill(0);
   view.setUint32(0, payload.length, true);
   bytes[4] = type;
   bytes[5] = flags;
@@ -95,8 +145,7 @@ export function frameHeader(frame: FrameToSend, checksum: Checksum): Uint8Array 
   view.setUint32(12, rawLength, true);
   writeU64(view, 16, a);
   writeU64(view, 24, b);
-  view.setUint32(8, checksum(payload, checksum(bytes, 0)), true);
-  return bytes;
+  view.setUint32(8, checksum(bytes, checksum(payload, 0)), true);
 }
 
 const text = new TextEncoder();
@@ -165,7 +214,7 @@ export class FrameParser {
     this.#headerFilled += end - at;
     if (this.#headerFilled === FRAME_HEADER_BYTES) {
       this.#checkHeader();
-      this.#payload = new Uint8Array(this.#view.getUint32(0, true));
+      this.#payload = uninitialized(this.#view.getUint32(0, true));
       this.#payloadFilled = 0;
     }
     return end;
@@ -196,8 +245,9 @@ export class FrameParser {
     const payload = this.#payload as Uint8Array;
     const expected = view.getUint32(8, true);
     view.setUint32(8, 0, true);
-    const found = this.#checksum(payload, this.#checksum(this.#header, 0));
-    if (found !== expected) throw new FrameError("a frame was damaged on its way");
+    const payloadChecksum = this.#checksum(payload, 0);
+    if (this.#checksum(this.#header, payloadChecksum) !== expected)
+      throw new FrameError("a frame was damaged on its way");
     const frame: Frame = {
       type: this.#header[4] as FrameType,
       flags: this.#header[5] as number,
@@ -206,6 +256,7 @@ export class FrameParser {
       a: readU64(view, 16),
       b: readU64(view, 24),
       payload,
+      payloadChecksum,
     };
     this.#headerFilled = 0;
     this.#payload = undefined;

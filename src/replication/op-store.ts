@@ -6,12 +6,13 @@
 import { randomBytes } from "node:crypto";
 
 import { assert } from "../base/assert.ts";
-import { type OpBatch, RingFramer } from "../journal/ring-framer.ts";
+import { RingFramer } from "../journal/ring-framer.ts";
 import { type Ring, RingReader } from "../journal/ring.ts";
 import { isLogFull } from "../journal/log-error.ts";
 import type { LogReader } from "../journal/log-reader.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
-import { batchFrom } from "../model/op-records.ts";
+import { batchFrom, type OpRecords } from "../model/op-records.ts";
+import type { PayloadPool } from "../protocol/frame.ts";
 
 /** Above this share of the ring ops are moved to the log. */
 const SPILL_ABOVE = 0.5;
@@ -133,8 +134,8 @@ export class OpReader {
   }
 
   /** Ops from `from` on; undefined when there is none yet. They are there from firstLsn on. */
-  async read(from: number, bytesMax: number): Promise<OpBatch | undefined> {
-    if (from > this.#ring.applied) return this.#framer.cut(from, bytesMax);
+  async read(from: number, bytesMax: number, pool: PayloadPool): Promise<OpRecords | undefined> {
+    if (from > this.#ring.applied) return this.#framer.cut(from, bytesMax, pool);
     assert(from >= this.#first(), () => `op ${from} is not kept any more`);
     if (this.#log?.nextLsn !== from) {
       await this.#log?.close();

@@ -24,9 +24,9 @@ test("ops come out as they went in, compressed where that is worth it", async ()
   const { channel } = channelOn(new PassThrough(), (frame) => frames.push(frame));
   const even = Buffer.alloc(10_000, "even");
   const random = crypto.getRandomValues(new Uint8Array(10_000));
-  channel.sendOps(1, 2, even, true);
-  channel.sendOps(3, 4, random, true);
-  channel.sendOps(5, 6, even, false);
+  channel.sendOps({ firstLsn: 1, lastLsn: 2, payload: even }, true);
+  channel.sendOps({ firstLsn: 3, lastLsn: 4, payload: random }, true);
+  channel.sendOps({ firstLsn: 5, lastLsn: 6, payload: even }, false);
   await turn();
   await turn();
   assert.deepEqual(
@@ -43,8 +43,9 @@ test("ops come out as they went in, compressed where that is worth it", async ()
 
 test("a frame that decompresses to something else is refused", () => {
   const payload = Buffer.from("no zstd");
-  const frame = { type: FrameType.ops, flags: FRAME_ZSTD, length: 7, rawLength: 9, a: 1, b: 1 };
-  assert.throws(() => framePayload({ ...frame, payload }), /cannot be decompressed/);
+  const header = { type: FrameType.ops, flags: FRAME_ZSTD, length: 7, rawLength: 9, a: 1, b: 1 };
+  const frame = { ...header, payload, payloadChecksum: 0 };
+  assert.throws(() => framePayload(frame), /cannot be decompressed/);
 });
 
 test("bytes that are no frame, and a handler that throws, end the connection once", async () => {

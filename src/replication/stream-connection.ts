@@ -9,9 +9,10 @@ import {
   type FrameParser,
   type FrameToSend,
   FrameType,
-  frameHeader,
+  framePieces,
   jsonPayload,
 } from "../protocol/frame.ts";
+import type { OpRecords } from "../model/op-records.ts";
 
 /** What a stream needs of a connection between two agents. */
 export interface StreamConnection {
@@ -89,15 +90,24 @@ export class FrameChannel {
     this.#socket.resume();
   }
 
-  /** False when the socket's buffer is full: wait for `onDrain`. */
-  send(frame: FrameToSend): boolean {
+  /**
+   * False when the socket's buffer is full: wait for `onDrain`. `onWritten`: nobody looks at the
+   * payload's memory any more; not called when the connection breaks.
+   */
+  send(frame: FrameToSend, onWritten: () => void = () => {}): boolean {
     if (this.#isClosed) return true;
-    const header = frameHeader(frame, (bytes, seed) => crc32(bytes, seed));
-    this.#bytesSent += header.length + frame.payload.length;
-    this.#socket.cork();
-    this.#socket.write(header);
-    const hasRoom = this.#socket.write(frame.payload);
-    this.#socket.uncork();
+    const pieces = framePieces(frame, (bytes, seed) => crc32(bytes, seed));
+    // Corked pieces are copied into one by TLS; a single one is not.
+    if (pieces.length > 1) this.#socket.cork();
+    let hasRoom = true;
+    for (const [index, piece] of pieces.entries()) {
+      this.#bytesSent += piece.length;
+      const isLast = index === pieces.length - 1;
+      hasRoom = this.#socket.write(piece, (error) => {
+        if (isLast && !error) onWritten();
+      });
+    }
+    if (pieces.length > 1) this.#socket.uncork();
     return hasRoom;
   }
 
@@ -105,12 +115,15 @@ export class FrameChannel {
     return this.send({ type, payload: jsonPayload(value) });
   }
 
-  sendOps(firstLsn: number, lastLsn: number, payload: Uint8Array, compress: boolean): boolean {
+  sendOps(records: OpRecords, compress: boolean, onWritten?: () => void): boolean {
+    const { firstLsn, lastLsn, payload, hasHeadroom = false } = records;
     const ops = { type: FrameType.ops, a: firstLsn, b: lastLsn };
-    if (!compress || payload.length < ZSTD_BYTES_MIN) return this.send({ ...ops, payload });
+    const plain = { ...ops, payload, hasHeadroom };
+    if (!compress || payload.length < ZSTD_BYTES_MIN) return this.send(plain, onWritten);
     const params = { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
     const small = zstdCompressSync(payload, { params });
-    if (small.length > payload.length * 0.95) return this.send({ ...ops, payload });
+    if (small.length > payload.length * 0.95) return this.send(plain, onWritten);
+    onWritten?.();
     return this.send({ ...ops, payload: small, flags: FRAME_ZSTD, rawLength: payload.length });
   }
 }

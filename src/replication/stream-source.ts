@@ -5,7 +5,13 @@
  */
 import type { OpRecords } from "../model/op-records.ts";
 import type { Clock } from "../platform/clock.ts";
-import { type Frame, FrameType, FrameError, parseJsonPayload } from "../protocol/frame.ts";
+import {
+  type Frame,
+  FrameType,
+  FrameError,
+  parseJsonPayload,
+  PayloadPool,
+} from "../protocol/frame.ts";
 import {
   parsePositions,
   parseTargetState,
@@ -46,6 +52,7 @@ export class StreamSource {
   #reader: OpReader | undefined;
   readonly #sender = new Sender(0, SENDER_DEFAULTS);
   readonly #events: SenderEvent[] = [];
+  readonly #pool = new PayloadPool();
   #channel: FrameChannel | undefined;
   #crowdedAtMs = Number.NEGATIVE_INFINITY;
   #stateSent = "";
@@ -172,11 +179,14 @@ export class StreamSource {
     const reader = this.#reader;
     if (channel === undefined || reader === undefined) return;
     try {
-      const batch = await reader.read(from, bytesMax);
+      const batch = await reader.read(from, bytesMax, this.#pool);
       if (channel !== this.#channel) return;
       if (batch === undefined) throw new Error(`op ${from} is not there`);
-      const { firstLsn, lastLsn, payload } = this.#options.route(batch);
-      const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
+      const records = this.#options.route(batch);
+      const { firstLsn, lastLsn, payload } = records;
+      const hasRoom = channel.sendOps(records, this.#compresses(), () => {
+        this.#pool.giveBack(batch.payload);
+      });
       if (!hasRoom) {
         this.#crowdedAtMs = this.#options.clock.monotonicMs();
         this.#step({ kind: "writable", isWritable: false });

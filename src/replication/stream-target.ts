@@ -6,7 +6,7 @@
 import { CommandQueue } from "../journal/command-queue.ts";
 import { RecordingState, type Ring } from "../journal/ring.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";
-import type { SegmentLog } from "../journal/segment-log.ts";
+import type { AppendedEntry, SegmentLog } from "../journal/segment-log.ts";
 import { validateRecords } from "../model/op-records.ts";
 import { StandinError } from "../base/errors.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -40,12 +40,6 @@ export interface StreamTargetOptions {
   readonly onBroken: (error: Error) => void;
 }
 
-interface Batch {
-  readonly firstLsn: number;
-  readonly lastLsn: number;
-  readonly payload: Uint8Array;
-}
-
 export class StreamTarget {
   readonly #options: StreamTargetOptions;
   readonly #receiver: Receiver;
@@ -56,7 +50,7 @@ export class StreamTarget {
   readonly #stopping = new AbortController();
   #connections = 0;
   #current = 0;
-  #batch: Batch | undefined;
+  #batch: AppendedEntry | undefined;
   #source: SourceState | undefined;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
@@ -233,7 +227,14 @@ export class StreamTarget {
   #onFrame(connection: number, frame: Frame): void {
     switch (frame.type) {
       case FrameType.ops: {
-        const batch = { firstLsn: frame.a, lastLsn: frame.b, payload: framePayload(frame) };
+        const payload = framePayload(frame);
+        const isAsSent = payload === frame.payload;
+        const batch = {
+          firstLsn: frame.a,
+          lastLsn: frame.b,
+          payload,
+          ...(isAsSent ? { payloadChecksum: frame.payloadChecksum } : {}),
+        };
         const problem = validateRecords(batch);
         if (problem !== undefined) throw new FrameError(problem);
         this.#batch = batch;
