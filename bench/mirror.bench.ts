@@ -15,7 +15,9 @@ import { makeStateFolder } from "./support/make-targets.ts";
 import { printResult } from "./support/print-result.ts";
 import { runCommand } from "./support/run-command.ts";
 import { runLoad } from "./support/run-load.ts";
+import { startSshServer } from "./support/ssh-server.ts";
 import { StandinLocal } from "./support/standin-local.ts";
+import { StandinServers } from "./support/standin-servers.ts";
 import { medianOfRounds, ratioOf, rotated, rounded } from "./support/statistics.ts";
 import { makeWorkFolder } from "./support/work-folder.ts";
 
@@ -31,6 +33,7 @@ const given = Arguments.parse("Compares the first copy and verify with rsync. Ne
   files: { help: "number of small files", default: "100000" },
   "file-size": { help: "size of each", default: "8K" },
   "large-size": { help: "size of the large file", default: "4G" },
+  network: { help: "between two agents over TLS, beside rsync over ssh; on loopback", flag: true },
   warm: { help: "leave the caches as they are before each run; else they are dropped", flag: true },
   in: { help: "folder for the work folder", default: "/var/tmp" },
   loop: { help: "size of a fresh ext4 in a loop file to put everything on, for example 24G" },
@@ -108,9 +111,11 @@ interface Contender {
   verify(changed: number): Promise<Timings>;
 }
 
-function rsync(source: string, copy: string): Contender {
+function rsync(source: string, copy: string, shell: string | undefined): Contender {
   const run = async (options: readonly string[]): Promise<Timings> => {
-    const args = [...options, `${source}/`, `${copy}/`];
+    const over = shell === undefined ? [] : ["-e", shell];
+    const to = shell === undefined ? `${copy}/` : `127.0.0.1:${copy}/`;
+    const args = [...options, ...over, `${source}/`, to];
     return { seconds: (await runCommand("rsync", args, { limitMs: LIMIT_MS })).seconds };
   };
   return {
@@ -144,6 +149,30 @@ function standin(cleanup: Cleanup, source: string, copy: string): Contender {
   };
 }
 
+/** The agents run before the clock does, as sshd does. */
+async function servers(cleanup: Cleanup, source: string, copy: string): Promise<Contender> {
+  const state = `${copy}-agents`;
+  cleanup.add(`remove ${state}`, async () => {
+    await runCommand("rm", ["-rf", state], { limitMs: LIMIT_MS });
+  });
+  const running = await StandinServers.start(cleanup, state);
+  return {
+    name: "standin",
+    copy: `${copy}/0`,
+    async mirror() {
+      const startedMs = performance.now();
+      await running.protect(source, copy);
+      await running.untilProtected(LIMIT_MS);
+      return { seconds: (performance.now() - startedMs) / 1000 };
+    },
+    async verify(changed) {
+      const { answer, seconds } = await running.verifyAndRepair();
+      console.error(`  ${changed} places changed; verify: ${JSON.stringify(answer).slice(0, 300)}`);
+      return { seconds };
+    },
+  };
+}
+
 async function checkEqual(source: string, copy: string): Promise<void> {
   const { stdout } = await runCommand("rsync", ["-rlcn", "--out-format=%n", `${source}/`, copy], {
     limitMs: LIMIT_MS,
@@ -154,7 +183,13 @@ async function checkEqual(source: string, copy: string): Promise<void> {
 
 type Found = Map<string, Timings[]>;
 
-async function runRound(shape: string, work: string, round: number, found: Found): Promise<void> {
+async function runRound(
+  shape: string,
+  work: string,
+  round: number,
+  found: Found,
+  shell: string | undefined,
+): Promise<void> {
   const cleanup = new Cleanup();
   const source = `${work}/${shape}`;
   const copies = { standin: `${work}/copy-standin`, rsync: `${work}/copy-rsync` };
@@ -162,7 +197,13 @@ async function runRound(shape: string, work: string, round: number, found: Found
   cleanup.add("remove the copies", async () => {
     await runCommand("rm", ["-rf", ...Object.values(copies)], { limitMs: LIMIT_MS });
   });
-  const contenders = [standin(cleanup, source, copies.standin), rsync(source, copies.rsync)];
+  const isLocal = shell === undefined;
+  const contenders = [
+    isLocal
+      ? standin(cleanup, source, copies.standin)
+      : await servers(cleanup, source, copies.standin),
+    rsync(source, copies.rsync, shell),
+  ];
   const order = rotated(contenders, round);
   const note = (step: string, contender: Contender, timings: Timings) => {
     const key = `${step} ${contender.name}`;
@@ -217,6 +258,7 @@ await withCleanup(async (cleanup) => {
     loopBytes: loop === undefined ? undefined : given.size("loop"),
     loopInodes: loop === undefined ? undefined : given.number("files") * 4 + 10_000,
   });
+  const shell = given.flag("network") ? await startSshServer(cleanup) : undefined;
   const results: object[] = [];
   for (const shape of given.list("shapes")) {
     const { make } = SHAPES[shape] ?? {};
@@ -226,7 +268,7 @@ await withCleanup(async (cleanup) => {
     console.error(`making the source ${shape}`);
     await make(`${work}/${shape}`);
     for (let round = 0; round < given.number("rounds"); round++) {
-      await runRound(shape, work, round, found);
+      await runRound(shape, work, round, found, shell);
     }
     results.push(resultOf(shape, "mirror", found), resultOf(shape, "verify", found));
     await runCommand("rm", ["-rf", `${work}/${shape}`], { limitMs: LIMIT_MS });
@@ -236,6 +278,7 @@ await withCleanup(async (cleanup) => {
     files: given.number("files"),
     fileBytes: given.size("file-size"),
     largeBytes: given.size("large-size"),
+    network: given.flag("network"),
     caches: given.flag("warm") ? "as they were" : "dropped before each run",
     loop: loop ?? null,
   };

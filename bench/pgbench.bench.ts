@@ -52,15 +52,21 @@ await withCleanup(async (cleanup) => {
   }
   const comparison = new Comparison(targets);
   for (let round = 0; round < rounds; round++) {
-    await comparison.runRound(round, `round ${round + 1}/${rounds}  pgbench`, async ({ name }) => {
-      const server = servers.get(name) as Postgres;
-      await server.start();
-      try {
-        return await server.bench(clients, seconds);
-      } finally {
-        await server.stop("fast");
-      }
-    });
+    await comparison.runRound(
+      round,
+      `round ${round + 1}/${rounds}  pgbench`,
+      async ({ name, watchLag }) => {
+        const server = servers.get(name) as Postgres;
+        await server.start();
+        const watch = watchLag?.();
+        try {
+          const measured = await server.bench(clients, seconds);
+          return { ...measured, ...(await watch?.stop()) };
+        } finally {
+          await server.stop("fast");
+        }
+      },
+    );
   }
   const postgresql = await versionOf(`${programs}/postgres`, "--version");
   printResult({

@@ -8,7 +8,9 @@ import { type Argument, type Arguments, namedValue } from "./arguments.ts";
 import { CaptureAlone } from "./capture-alone.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { runCommand } from "./run-command.ts";
+import { LagWatch } from "./lag-watch.ts";
 import { StandinLocal } from "./standin-local.ts";
+import { StandinServers } from "./standin-servers.ts";
 import { HEALTHY, mountIdOf, plainTarget, type Target } from "./target.ts";
 
 const MOUNT_MS = 20_000;
@@ -16,7 +18,9 @@ const START_MS = 60_000;
 
 export const TARGET_ARGUMENTS: Readonly<Record<string, Argument>> = {
   own: {
-    help: "folders to set up, of: bare, capture (alone, read and discarded), copy (kept too)",
+    help:
+      "folders to set up, of: bare, capture (alone, read and discarded), copy (kept too),\n" +
+      "servers (kept by a second agent, over TLS on loopback)",
     default: "bare,capture,copy",
   },
   target: {
@@ -61,7 +65,8 @@ function ownTarget(cleanup: Cleanup, work: string, name: string): Target | Promi
   if (name === "bare") return plainTarget(name, "bare", folder);
   if (name === "capture") return captureTarget(cleanup, name, folder);
   if (name === "copy") return copyTarget(cleanup, name, folder);
-  throw new Error(`--own ${name}: there are bare, capture and copy`);
+  if (name === "servers") return serversTarget(cleanup, name, folder);
+  throw new Error(`--own ${name}: there are bare, capture, copy and servers`);
 }
 
 /** Removed last, when all is unmounted. */
@@ -98,6 +103,23 @@ async function copyTarget(cleanup: Cleanup, name: string, folder: string): Promi
     async health() {
       return { gaps: (await local.status()).queue.gaps, restarts: local.restarts };
     },
+  };
+}
+
+async function serversTarget(cleanup: Cleanup, name: string, folder: string): Promise<Target> {
+  const servers = await StandinServers.start(cleanup, `${folder}-agents`);
+  await servers.protect(folder, `${folder}-replica`);
+  await servers.untilProtected(START_MS);
+  return {
+    name,
+    kind: "own",
+    folder,
+    mountId: mountIdOf(folder),
+    settle: () => servers.flush(),
+    async health() {
+      return { gaps: (await servers.status()).protected ? 0 : 1, restarts: 0 };
+    },
+    watchLag: () => LagWatch.start(() => servers.status()),
   };
 }
 

@@ -1,4 +1,5 @@
 /** What a load is run against: a folder, and what is known of the mount that serves it. */
+import type { LagWatch } from "./lag-watch.ts";
 import { readMountTable, mountHolding } from "../../src/platform/mount-table.ts";
 
 /** `bare`: the reference. `own`: Standin. `peer`: what it is compared with. */
@@ -19,6 +20,8 @@ export interface Target {
   /** Until nothing of an earlier run goes on that would disturb the next one. */
   settle(): Promise<void>;
   health(): Promise<Health>;
+  /** How far the copy is behind, from now on; where there is a copy. */
+  watchLag?(): LagWatch;
 }
 
 export function mountIdOf(folder: string): number {
