@@ -2,8 +2,6 @@
 import { StandinError } from "../base/errors.ts";
 import { Container } from "./container.ts";
 
-/** For documentation (RFC 5737): nobody is there, wherever a packet should stray. */
-const NETWORK = "192.0.2";
 const BRIDGE = "bridge";
 
 export class ContainerNetwork {
@@ -31,11 +29,9 @@ export class ContainerNetwork {
     }
   }
 
-  /** The container's address from then on. @throws {StandinError} `NO_NETWORK` */
-  async connect(container: Container): Promise<string> {
-    const number = this.#ports.size + 1;
-    const port = `port${number}`;
-    const address = `${NETWORK}.${number}`;
+  /** Gives the container an IPv4 address, in a /24. @throws {StandinError} `NO_NETWORK` */
+  async connect(container: Container, address: string): Promise<void> {
+    const port = `port${this.#ports.size + 1}`;
     const peer = `peer name eth0 netns ${container.pid}`;
     await ip(this.#switch, `link add ${port} type veth ${peer}`);
     this.#ports.set(container, port);
@@ -43,7 +39,6 @@ export class ContainerNetwork {
     await ip(container, `address add ${address}/24 dev eth0`);
     await ip(container, "link set eth0 up");
     await ip(container, "link set lo up");
-    return address;
   }
 
   /** Pulls the cable: what is sent gets no answer, and no connection is closed. */

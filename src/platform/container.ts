@@ -42,6 +42,13 @@ echo ready
 exec cat
 `;
 
+/**
+ * Starts a command inside and waits for it, itself outside. When its command is stopped by a signal
+ * nsenter would stop itself, for good; nobody would wait for the dead then, and until somebody does
+ * the container cannot end.
+ */
+const PARENT = `"$@"; exit $?`;
+
 export class Container {
   readonly #creator: ChildProcess;
   readonly #first: ProcessIdentity;
@@ -93,8 +100,9 @@ export class Container {
   }
 
   #enter(kinds: readonly string[], command: readonly string[], stdio: ScriptOptions["stdio"]) {
-    const enter = ["nsenter", "--target", String(this.#first.pid), ...kinds, "--"];
-    return startCommand([...enter, ...command], { stdio, detached: true });
+    const enter = ["nsenter", "--target", String(this.#first.pid), ...kinds, "--no-fork"];
+    const parent = ["sh", "-c", PARENT, "sh"];
+    return startCommand([...enter, ...parent, ...command], { stdio, detached: true });
   }
 
   /** SIGKILL to all its processes, in one moment; settles when all of them are gone. */

@@ -18,7 +18,13 @@ import { type Application, APPLICATIONS, DemoServer, demoFailed } from "./demo-s
 /** Fast enough to be a load, slow enough to leave the machine to its other users. */
 const PAUSE_MS = { database: 2, mail: 4 } as const;
 const PORT = 7400;
+/** For documentation (RFC 5737): nobody is there, wherever a packet should stray. */
+const ADDRESSES = { alpha: "192.0.2.1", beta: "192.0.2.2" } as const;
 const LOOPBACK = { alpha: "127.0.0.2", beta: "127.0.0.3" } as const;
+
+const FLUSH_SECONDS = 60;
+/** Name of the demo's job. */
+export const JOB = "shop";
 
 type ServerName = keyof typeof LOOPBACK;
 
@@ -28,7 +34,6 @@ export class DemoStage {
   readonly path: string;
   readonly #clock: Clock;
   readonly #servers = new Map<ServerName, DemoServer>();
-  readonly #addresses = new Map<ServerName, string>();
   #network: ContainerNetwork | undefined;
 
   constructor(clock: Clock) {
@@ -53,8 +58,7 @@ export class DemoStage {
     }
   }
 
-  /** A server, on the network if there is one. @throws {StandinError} `NO_CONTAINER` */
-  async makeServer(name: ServerName): Promise<DemoServer> {
+  async #makeServer(name: ServerName): Promise<DemoServer> {
     const server = await DemoServer.start({
       name,
       home: `${this.folder}/${name}`,
@@ -63,9 +67,30 @@ export class DemoStage {
       clock: this.#clock,
     });
     this.#servers.set(name, server);
-    const address = (await this.#network?.connect(server.container)) ?? LOOPBACK[name];
-    this.#addresses.set(name, address);
+    await this.#network?.connect(server.container, ADDRESSES[name]);
     return server;
+  }
+
+  /** Both servers, and an agent on each; they are one fleet. @throws {StandinError} */
+  async makeFleet(signal: AbortSignal): Promise<void> {
+    const [alpha, beta] = [await this.#makeServer("alpha"), await this.#makeServer("beta")];
+    await alpha.startAgent(signal, "--listen", this.addressOf("alpha"), "--name", "alpha");
+    const { token } = await alpha.standin("invite");
+    const own = ["--listen", this.addressOf("beta"), "--name", "beta"];
+    await beta.standin("join", String(token), ...own);
+    await beta.startAgent(signal);
+  }
+
+  /** As an operator does it on alpha; `onFailureSeconds` null: no promotion by itself. */
+  async protect(onFailureSeconds: number | null): Promise<void> {
+    const onFailure = onFailureSeconds === null ? [] : ["--on-failure", String(onFailureSeconds)];
+    const options = ["--name", JOB, ...onFailure, "--start-command", this.startCommand];
+    await this.server("alpha").standin("protect", this.live, ...options, "--to", "beta");
+  }
+
+  /** Settles when all that was committed before is in the replica. */
+  async flush(): Promise<void> {
+    await this.server("alpha").standin("flush", JOB, "--timeout", String(FLUSH_SECONDS));
   }
 
   server(name: ServerName): DemoServer {
@@ -76,7 +101,7 @@ export class DemoStage {
 
   /** Where its agent listens. */
   addressOf(name: ServerName): string {
-    return `${this.#addresses.get(name)}:${PORT}`;
+    return `${(this.#network === undefined ? LOOPBACK : ADDRESSES)[name]}:${PORT}`;
   }
 
   /** The folder that is protected, as a server sees it. */
@@ -93,9 +118,13 @@ export class DemoStage {
     return `sh ${this.#startScript}`;
   }
 
-  /** Runs an application up to a number. */
-  async prepareData(server: DemoServer, name: Application, lastNumber: number): Promise<void> {
-    await server.run(...this.#command(name, lastNumber));
+  /** Makes the folder on alpha, and runs each application up to a number. */
+  async prepareData(lastNumbers: Readonly<Record<Application, number>>): Promise<void> {
+    const alpha = this.server("alpha");
+    await alpha.run("mkdir", "-p", `${this.live}/mail`);
+    await Promise.all(
+      APPLICATIONS.map((name) => alpha.run(...this.#command(name, lastNumbers[name]))),
+    );
   }
 
   #command(name: Application, lastNumber: number | null): string[] {

@@ -1,4 +1,5 @@
 /** `standin demo`: a server that is in use is lost, and another one takes over, on one machine. */
+import { StandinError } from "../../base/errors.ts";
 import { systemClock as clock } from "../../platform/clock.ts";
 import { ExitCode } from "../exit-code.ts";
 import { errorLines, errorObject, outputFor } from "../output.ts";
@@ -19,7 +20,7 @@ export async function runDemo(given: DemoArguments): Promise<number> {
   const stopped = new AbortController();
   const stage = new DemoStage(clock);
   const onSignal = () => {
-    stopped.abort(demoFailed("interrupted"));
+    stopped.abort(new StandinError("INTERRUPTED", "the demo was interrupted and cleared away"));
     // What is waited for ends with the servers.
     void stage.kill();
   };

@@ -8,7 +8,7 @@ import type { Output } from "../output.ts";
 import { endFileOf, longestPauseMs, type Notes } from "./application.ts";
 import type { DemoFigures, Fate } from "./demo-figures.ts";
 import { type Application, APPLICATIONS, type DemoServer, demoFailed } from "./demo-server.ts";
-import type { DemoStage } from "./demo-stage.ts";
+import { type DemoStage, JOB } from "./demo-stage.ts";
 import type { Inspection } from "./inspection.ts";
 import type { InspectionConfig, Inspections } from "./inspection-process.ts";
 
@@ -19,11 +19,9 @@ export interface StoryOptions {
   readonly signal: AbortSignal;
 }
 
-const JOB = "shop";
 const ROWS_BEFORE = 1000;
 const MAILS_BEFORE = 300;
 const ON_FAILURE_SECONDS = 5;
-const FLUSH_SECONDS = 60;
 /** After the engine's death, until it is judged that nobody noticed. */
 const OBSERVE_MS = 3000;
 /** How long the applications go on at the new place. */
@@ -77,8 +75,8 @@ export class Story {
     this.#output.json({ event: "step", number: this.#step, title });
   }
 
-  #shows(server: DemoServer, command: string): void {
-    this.#output.text(`   ${server.name}# ${command}`);
+  #shows(server: string, command: string): void {
+    this.#output.text(`   ${server}# ${command}`);
   }
 
   #result(line: string): void {
@@ -92,18 +90,12 @@ export class Story {
       "cable. Each runs an agent; beta joins the fleet of alpha with a token.",
     );
     await this.#chooseNetwork();
-    const [alpha, beta] = [
-      await this.#stage.makeServer("alpha"),
-      await this.#stage.makeServer("beta"),
-    ];
-    const [own, other] = [this.#stage.addressOf("alpha"), this.#stage.addressOf("beta")];
-    this.#shows(alpha, `standin agent --listen ${own}`);
-    await alpha.startAgent(this.#signal, "--listen", own, "--name", "alpha");
-    this.#shows(alpha, "standin invite");
-    const { token } = await alpha.standin("invite");
-    this.#shows(beta, `standin join TOKEN --listen ${other}; standin agent`);
-    await beta.standin("join", String(token), "--listen", other, "--name", "beta");
-    await beta.startAgent(this.#signal);
+    const { signal } = this.#options;
+    const other = this.#stage.addressOf("beta");
+    this.#shows("alpha", `standin agent --listen ${this.#stage.addressOf("alpha")}`);
+    this.#shows("alpha", "standin invite");
+    this.#shows("beta", `standin join TOKEN --listen ${other}; standin agent`);
+    await this.#stage.makeFleet(signal);
   }
 
   /** A host on a loopback address answers for ever: there is no telling that it is lost. */
@@ -122,12 +114,7 @@ export class Story {
       `${this.#stage.live} gets a SQLite database of ${ROWS_BEFORE} rows (synchronous=FULL)`,
       `and a maildir of ${MAILS_BEFORE} messages.`,
     );
-    const alpha = this.#stage.server("alpha");
-    await alpha.run("mkdir", "-p", `${this.#stage.live}/mail`);
-    await Promise.all([
-      this.#stage.prepareData(alpha, "database", ROWS_BEFORE),
-      this.#stage.prepareData(alpha, "mail", MAILS_BEFORE),
-    ]);
+    await this.#stage.prepareData({ database: ROWS_BEFORE, mail: MAILS_BEFORE });
   }
 
   async #protect(): Promise<number> {
@@ -138,15 +125,15 @@ export class Story {
     );
     const alpha = this.#stage.server("alpha");
     const { live, startCommand } = this.#stage;
-    const onFailure = this.#isByItself ? ["--on-failure", String(ON_FAILURE_SECONDS)] : [];
-    const command = ["protect", live, "--name", JOB, ...onFailure, "--to", "beta"];
-    this.#shows(alpha, `standin ${command.join(" ")} --start-command START`);
+    const onFailure = this.#isByItself ? ON_FAILURE_SECONDS : null;
+    const option = onFailure === null ? "" : ` --on-failure ${onFailure}`;
+    this.#shows("alpha", `standin protect ${live} --to beta${option} --start-command START`);
     const startMs = this.#clock.monotonicMs();
-    await alpha.standin(...command, "--start-command", startCommand);
+    await this.#stage.protect(onFailure);
     await alpha.run("sh", "-c", startCommand);
     await this.#untilProgress(alpha);
     this.#liveFromMs = this.#clock.wallMs();
-    await alpha.standin("flush", JOB, "--timeout", String(FLUSH_SECONDS));
+    await this.#stage.flush();
     const mirrorMs = this.#clock.monotonicMs() - startMs;
     this.#result(`the replica is complete after ${formatDurationMs(mirrorMs)}`);
     return mirrorMs;
@@ -217,7 +204,7 @@ export class Story {
       "Checksums travel in the stream, so that each is compared as of its own moment.",
     );
     const alpha = this.#stage.server("alpha");
-    this.#shows(alpha, `standin verify ${JOB}`);
+    this.#shows("alpha", `standin verify ${JOB}`);
     const { targets } = await alpha.standin("verify", JOB);
     const [{ files, bytes } = { files: 0, bytes: 0 }] = targets as Record<string, number>[];
     this.#result(`${files} files, ${formatBytes(bytes ?? 0)}: no difference`);
@@ -232,10 +219,10 @@ export class Story {
       "these rows and messages counts as promised.",
     );
     const alpha = this.#stage.server("alpha");
-    this.#shows(alpha, `standin flush ${JOB}`);
+    this.#shows("alpha", `standin flush ${JOB}`);
     const notes = notesOf(alpha);
     const startMs = this.#clock.monotonicMs();
-    await alpha.standin("flush", JOB, "--timeout", String(FLUSH_SECONDS));
+    await this.#stage.flush();
     const { database, mail } = notes;
     this.#result(
       `${database.done.length} rows and ${mail.done.length} messages are acknowledged ` +
@@ -272,7 +259,7 @@ export class Story {
     );
     const beta = this.#stage.server("beta");
     if (!this.#isByItself) {
-      this.#shows(beta, `standin promote ${JOB}`);
+      this.#shows("beta", `standin promote ${JOB}`);
       await beta.standin("promote", JOB);
     }
     const promoted = await beta.waitFor("promoted", PATIENCE_MS, this.#signal);
