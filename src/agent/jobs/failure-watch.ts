@@ -38,6 +38,7 @@ export async function watchForFailures(parts: FailureWatchParts): Promise<void> 
       detectors.set(target, detector);
       for (const effect of detector.step({ kind: "tick", ...silence }, clock.monotonicMs())) {
         // Not waited for: a start command takes its time, and other jobs have none.
+        if (effect === "probe") target.life?.applier.prepareStop();
         const doing = effect === "probe" ? probe(parts, target, detector) : promote(parts, target);
         underWay.add(doing);
         void doing.finally(() => underWay.delete(doing));
