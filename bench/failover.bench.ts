@@ -4,6 +4,8 @@
  *
  *   node bench/failover.bench.ts --help
  */
+import { join } from "node:path";
+
 import { systemClock } from "../src/platform/clock.ts";
 import { DemoStage } from "../src/cli/demo/demo-stage.ts";
 import type { DemoServer } from "../src/cli/demo/demo-server.ts";
@@ -13,6 +15,7 @@ import { describeMachine } from "./support/describe-machine.ts";
 import { printResult } from "./support/print-result.ts";
 import { medianOfRounds, rounded } from "./support/statistics.ts";
 
+const MAIN = join(import.meta.dirname, "../src/main.ts");
 const ROWS_BEFORE = 1000;
 const MAILS_BEFORE = 300;
 const LIMIT_MS = 120_000;
@@ -36,7 +39,7 @@ interface Failover {
 
 async function failover(cleanup: Cleanup): Promise<Failover> {
   const { signal } = new AbortController();
-  const stage = new DemoStage(systemClock);
+  const stage = new DemoStage(MAIN, systemClock);
   cleanup.add(`clear ${stage.folder}`, () => stage.clear(false));
   const problem = await stage.makeNetwork();
   if (problem !== undefined) throw new Error(problem);

@@ -122,11 +122,6 @@ export function scriptCommand({
   return [process.execPath, path, JSON.stringify(config)];
 }
 
-/** The command line of `standin`. */
-export function standinCommand(args: readonly string[]): string[] {
-  return [process.execPath, fileURLToPath(new URL("../main.ts", import.meta.url)), ...args];
-}
-
 /**
  * Compiled modules are kept here between starts, which more than halves the time that a new engine
  * takes until it answers. Node makes it, and does without when it cannot.

@@ -41,7 +41,7 @@ test("a source is lost when the time is over, and not a probe later", () => {
   assert.deepEqual(losses(course), [{ effect: "lost", atMs: 7000 }]);
 });
 
-test("a host that answers is not lost, and counts from its last answer when it is silent later", () => {
+test("a host that answers is not lost, and its silence counts from its last answer", () => {
   const alive = { untilMs: 60_000, heardAtMs: diedAt(2000), hostAnswers: () => true };
   assert.deepEqual(losses(alive), []);
   const [loss] = losses({ ...alive, hostAnswers: (nowMs) => nowMs < 30_000 });

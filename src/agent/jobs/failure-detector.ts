@@ -1,8 +1,9 @@
 /**
  * Decides when the source of a job is lost: its agent and its host have both been silent for the
- * whole time that the job allows. Pure; the runner brings a tick often, and asks the host when told.
+ * whole time that the job allows. Pure; the runner brings a tick often, and asks the host when
+ * told.
  *
- * The host is asked while the time runs, and again and again: so one packet that is lost decides
+ * The host is asked while the time runs, again and again: so one packet that is lost decides
  * nothing, and nothing more is to be waited for when the time is over.
  */
 

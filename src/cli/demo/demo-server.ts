@@ -14,7 +14,7 @@ import {
   readFrom,
 } from "../../platform/files.ts";
 import { JsonLineParser } from "../../platform/json-lines.ts";
-import { type ChildProcess, standinCommand } from "../../platform/processes.ts";
+import type { ChildProcess } from "../../platform/processes.ts";
 import { type Notes, readNotes } from "./application.ts";
 
 export const APPLICATIONS = ["database", "mail"] as const;
@@ -30,6 +30,8 @@ export interface DemoServerOptions {
   /** Its disk, as it sees it. */
   readonly path: string;
   readonly hasNetwork: boolean;
+  /** The file that is run as `standin`. */
+  readonly program: string;
   readonly clock: Clock;
 }
 
@@ -40,13 +42,16 @@ export class DemoServer {
   readonly home: string;
   readonly container: Container;
   readonly #path: string;
+  readonly #program: string;
   readonly #clock: Clock;
   readonly #events: AgentEvent[] = [];
   readonly #parser = new JsonLineParser((event) => this.#events.push(event));
   #position = 0;
   #agent: ChildProcess | undefined;
 
-  private constructor({ name, home, path, clock }: DemoServerOptions, container: Container) {
+  private constructor(options: DemoServerOptions, container: Container) {
+    const { name, home, path, program, clock } = options;
+    this.#program = program;
     this.name = name;
     this.home = home;
     this.container = container;
@@ -64,24 +69,25 @@ export class DemoServer {
 
   /** The agent is ready when it settles. @throws {StandinError} `DEMO_FAILED` */
   async startAgent(signal: AbortSignal, ...options: string[]): Promise<void> {
-    const command = standinCommand(["agent", "--state", this.#state, "--json", ...options]);
+    const command = this.#command("agent", ...options);
     const log = openForAppend(this.#log);
     this.#agent = this.container.start(command, ["ignore", "ignore", log]);
     closeSync(log);
     await this.waitFor("ready", 60_000, signal);
   }
 
-  get #state(): string {
-    return `${this.#path}/state`;
+  #command(...args: string[]): string[] {
+    const state = `${this.#path}/state`;
+    return [process.execPath, this.#program, ...args, "--state", state, "--json"];
   }
+
   get #log(): string {
     return `${this.home}/agent.log`;
   }
 
   /** Runs a command of `standin` there; what it prints. @throws {StandinError} `DEMO_FAILED` */
   async standin(...args: string[]): Promise<Record<string, unknown>> {
-    const command = standinCommand([...args, "--state", this.#state, "--json"]);
-    const { code, stdout, stderr } = await this.container.run(command);
+    const { code, stdout, stderr } = await this.container.run(this.#command(...args));
     if (code !== 0) {
       throw demoFailed(`standin ${args[0]} on ${this.name}: ${stderr.trim() || "it was killed"}`);
     }
@@ -113,21 +119,23 @@ export class DemoServer {
     return this.#events.find(({ event }) => event === name);
   }
 
-  /** Asks until there is an answer. @throws {StandinError} `DEMO_FAILED` */
+  /**
+   * Asks until there is an answer. Only time in which we run counts: on a machine that stood still,
+   * so did the server. @throws {StandinError} `DEMO_FAILED`
+   */
   async until<T>(
     probe: () => T | undefined,
     what: string,
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<T> {
-    const deadline = this.#clock.monotonicMs() + timeoutMs;
-    for (;;) {
+    for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_MS) {
       signal.throwIfAborted();
       const found = probe();
       if (found !== undefined) return found;
-      if (this.#clock.monotonicMs() > deadline) throw demoFailed(`no ${what} in time`);
       await this.#clock.sleep(POLL_MS, signal);
     }
+    throw demoFailed(`no ${what} in time`);
   }
 
   /** What its applications have noted, which we read on its disk. */

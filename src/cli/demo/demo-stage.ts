@@ -15,6 +15,7 @@ import { scriptCommand } from "../../platform/processes.ts";
 import type { ApplicationConfig } from "./application.ts";
 import { type Application, APPLICATIONS, DemoServer, demoFailed } from "./demo-server.ts";
 
+const SCRIPTS = { database: "./database-process.ts", mail: "./mail-process.ts" } as const;
 /** Fast enough to be a load, slow enough to leave the machine to its other users. */
 const PAUSE_MS = { database: 2, mail: 4 } as const;
 const PORT = 7400;
@@ -32,11 +33,14 @@ export class DemoStage {
   readonly folder: string;
   /** Where both servers see their disk. */
   readonly path: string;
+  readonly #program: string;
   readonly #clock: Clock;
   readonly #servers = new Map<ServerName, DemoServer>();
   #network: ContainerNetwork | undefined;
 
-  constructor(clock: Clock) {
+  /** `program`: the file that is run as `standin`. */
+  constructor(program: string, clock: Clock) {
+    this.#program = program;
     this.#clock = clock;
     this.folder = makeTemporaryFolder("standin-demo-");
     this.path = `${this.folder}/server`;
@@ -64,6 +68,7 @@ export class DemoStage {
       home: `${this.folder}/${name}`,
       path: this.path,
       hasNetwork: this.#network !== undefined,
+      program: this.#program,
       clock: this.#clock,
     });
     this.#servers.set(name, server);
@@ -134,7 +139,7 @@ export class DemoStage {
       lastNumber,
       pauseMs: lastNumber === null ? PAUSE_MS[name] : 0,
     };
-    return scriptCommand({ base: import.meta.url, script: `./${name}-process.ts`, config });
+    return scriptCommand({ base: import.meta.url, script: SCRIPTS[name], config });
   }
 
   /**

@@ -18,7 +18,7 @@ export interface DemoArguments {
 export async function runDemo(given: DemoArguments): Promise<number> {
   const output = outputFor(given.json === true);
   const stopped = new AbortController();
-  const stage = new DemoStage(clock);
+  const stage = new DemoStage(process.argv[1] ?? "", clock);
   const onSignal = () => {
     stopped.abort(new StandinError("INTERRUPTED", "the demo was interrupted and cleared away"));
     // What is waited for ends with the servers.

@@ -27,7 +27,9 @@ const OBSERVE_MS = 3000;
 /** How long the applications go on at the new place. */
 const AFTER_MS = 4000;
 /** For what takes a few seconds on a machine that has time for us. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 60_000;
+/** Applications work on each few milliseconds. */
+const STILL_MS = 15_000;
 const REPORT_MS = 5000;
 
 type AllNotes = Readonly<Record<Application, Notes>>;
@@ -120,8 +122,8 @@ export class Story {
   async #protect(): Promise<number> {
     this.#say(
       "Protect it over the network, while it is in use",
-      "The folder is mounted over, in place; then both applications start on it. Each notes outside",
-      "of the folder what was committed. The replica on beta is made meanwhile.",
+      "The folder is mounted over, in place; then both applications start on it. Each notes",
+      "outside of the folder what was committed. The replica on beta is made meanwhile.",
     );
     const alpha = this.#stage.server("alpha");
     const { live, startCommand } = this.#stage;
@@ -194,7 +196,7 @@ export class Story {
     for (const name of APPLICATIONS) {
       const before = server.notes(name).done.length;
       const what = `work of the ${name} application on ${server.name}`;
-      await server.until(() => isFurther(name, before), what, PATIENCE_MS, this.#signal);
+      await server.until(() => isFurther(name, before), what, STILL_MS, this.#signal);
     }
   }
 
