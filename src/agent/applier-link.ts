@@ -135,6 +135,11 @@ export class ApplierLink {
     this.#write({ command: isPaused ? "pause" : "resume" });
   }
 
+  /** It will perhaps be stopped soon: what that would have to wait for is done now. */
+  prepareStop(): void {
+    this.#write({ command: "checkpoint" });
+  }
+
   /** Ends it in an orderly way; by force when it does not answer. */
   async stop(): Promise<void> {
     this.#isStopping = true;

@@ -77,6 +77,9 @@ export class ApplierLoop {
       case "resume":
         this.#runtime.isPaused = false;
         break;
+      case "checkpoint":
+        this.checkpointer?.prepare();
+        break;
       case "stop":
         this.#isStopping = true;
         break;

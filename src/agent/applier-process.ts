@@ -1,9 +1,9 @@
 /**
  * Entry of the applier process: `node src/agent/applier-process.ts CONFIG`, see applier-config.ts.
  *
- * Commands come as JSON lines on stdin: flush, mirror, verify, pause, resume, stop. Reports go as
- * JSON lines to stdout. When the parent dies, applying goes on. May be killed at any instant; the
- * next one goes on.
+ * Commands come as JSON lines on stdin: flush, mirror, verify, pause, resume, checkpoint, stop.
+ * Reports go as JSON lines to stdout. When the parent dies, applying goes on. May be killed at any
+ * instant; the next one goes on.
  */
 import { StandinError } from "../base/errors.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";

@@ -26,6 +26,7 @@ export class Checkpointer {
   #bytes: number;
   #atMs: number;
   #pauseMs = 0;
+  #isAsked = false;
 
   constructor(
     config: CheckpointConfig,
@@ -47,12 +48,18 @@ export class Checkpointer {
     if (this.#running === undefined && this.#isDue()) this.#start();
   }
 
+  /** The end may be near: what {@link end} would have to write out is written out soon. */
+  prepare(): void {
+    this.#isAsked = this.#runtime.ring.applied !== this.#lsn;
+  }
+
   #isDue(): boolean {
     const { ring, bytesApplied, unavailable } = this.#runtime;
     if (ring.applied === this.#lsn || unavailable !== undefined) return false;
     const { everyMs = MS_DUE, everyBytes = BYTES_DUE } = this.#config;
     const sinceMs = this.#clock.monotonicMs() - this.#atMs;
     if (sinceMs < this.#pauseMs * PAUSE_FACTOR) return false;
+    if (this.#isAsked) return true;
     return sinceMs >= everyMs || bytesApplied - this.#bytes >= everyBytes;
   }
 
@@ -60,6 +67,7 @@ export class Checkpointer {
     const { path, stream } = this.#config;
     const runtime = this.#runtime;
     const startMs = this.#clock.monotonicMs();
+    this.#isAsked = false;
     this.#lsn = runtime.ring.applied;
     this.#bytes = runtime.bytesApplied;
     this.#atMs = startMs;

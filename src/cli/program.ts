@@ -207,13 +207,14 @@ async function setPaused(
 function addDemo(program: Command, setExitCode: SetExitCode): void {
   program
     .command("demo")
-    .summary("see it at work: live applications, a killed engine, a killed server, an intact copy")
+    .summary("see it at work: a server that is in use is lost, and another takes over")
     .description(
-      "Runs a database and a mail delivery on a protected temporary folder, kills the capture\n" +
-        "engine in the middle, then the whole source side, and opens the copy. Takes less than\n" +
-        "two minutes.",
+      "Makes two servers on this machine, protects a database and a mail folder in use on the\n" +
+        "first one, kills its capture engine, then all of it and its network; the second one\n" +
+        "promotes itself, and the applications go on there. Takes less than two minutes.",
     )
-    .option("--seconds <count>", "how long the load runs after the mirror", secondsArgument, 20)
+    .option("--seconds <count>", "how long the load runs after the first copy", secondsArgument, 20)
+    .option("--loopback", "without a network for each server: promotion by hand")
     .option("--keep", "leave the temporary folder for a look")
     .option("--json", "print the figures as JSON")
     .addHelpText("after", "\nExamples:\n  standin demo\n  standin demo --seconds 60 --keep")

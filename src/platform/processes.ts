@@ -18,6 +18,7 @@ export interface ProcessIdentity {
 
 /** Positions in /proc/PID/stat behind the command, which ends at the last `)`. */
 const STAT_STATE = 0;
+const STAT_PARENT = 1;
 const STAT_START_TICKS = 19;
 
 function statFields(pid: number): string[] | undefined {
@@ -84,6 +85,11 @@ export function commandName(pid: number): string {
   }
 }
 
+/** Those that it started and that are there, also as zombies. */
+export function childrenOf(pid: number): number[] {
+  return listPids().filter((each) => Number(statFields(each)?.[STAT_PARENT]) === pid);
+}
+
 export function listPids(): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -103,16 +109,17 @@ export interface ScriptOptions {
 
 /** Starts one of our own scripts with the Node that runs us. */
 export function startScript(options: ScriptOptions): ChildProcess {
-  const script = fileURLToPath(new URL(options.script, options.base));
-  return startNode([script, JSON.stringify(options.config)], options);
+  return startCommand(scriptCommand(options), options);
 }
 
-/** Starts the program that runs, once more, with another command line. */
-export function startSelf(
-  args: readonly string[],
-  options: Pick<ScriptOptions, "stdio" | "detached">,
-): ChildProcess {
-  return startNode([process.argv[1] ?? "", ...args], options);
+/** The command line that starts one of our own scripts. */
+export function scriptCommand({
+  base,
+  script,
+  config,
+}: Pick<ScriptOptions, "base" | "script" | "config">): string[] {
+  const path = fileURLToPath(new URL(script, base));
+  return [process.execPath, path, JSON.stringify(config)];
 }
 
 /**
@@ -129,11 +136,12 @@ export function keepCompiled(): void {
   flushCompileCache();
 }
 
-function startNode(
-  args: readonly string[],
+/** Starts a command; the first word is its program. */
+export function startCommand(
+  [program = "", ...args]: readonly string[],
   options: Pick<ScriptOptions, "stdio" | "detached">,
 ): ChildProcess {
-  return spawn(process.execPath, args, {
+  return spawn(program, args, {
     stdio: options.stdio,
     detached: options.detached,
     env: { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? COMPILE_CACHE },
@@ -143,7 +151,7 @@ function startNode(
   });
 }
 
-/** The configuration that {@link startScript} handed over. */
+/** The configuration that {@link scriptCommand} holds. */
 export function scriptConfig<T>(): T {
   const text = process.argv[2];
   if (text === undefined) throw new Error("this script is started by standin, not by hand");

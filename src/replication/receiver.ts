@@ -105,6 +105,10 @@ export class Receiver {
   get durable(): number {
     return this.#durable;
   }
+  /** When the source last opened a connection or said anything on it. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
+  }
   get applied(): number {
     return this.#applied;
   }

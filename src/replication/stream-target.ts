@@ -54,7 +54,7 @@ export class StreamTarget {
   #source: SourceState | undefined;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
-  #partedAtMs: number | undefined;
+  #wasAttached = false;
   #problem: string | undefined;
   #feeding: Promise<void> = Promise.resolve();
 
@@ -110,6 +110,7 @@ export class StreamTarget {
 
   attach(connection: number, stream: StreamConnection): void {
     this.#copySent = "";
+    this.#wasAttached = true;
     this.#current = connection;
     // Questions that were under way on an earlier connection are lost: all are asked again.
     this.#queue.clear();
@@ -119,7 +120,6 @@ export class StreamTarget {
       onDrain: () => {},
       onClose: (why) => {
         this.#channels.delete(connection);
-        this.#partedAtMs = this.#options.clock.monotonicMs();
         if (connection === this.#current) this.#options.onChange({ connected: false, why });
         this.#step({ kind: "closed", connection });
       },
@@ -134,10 +134,12 @@ export class StreamTarget {
     for (const channel of this.#channels.values()) channel.close("the replica was promoted");
   }
 
-  /** How long ago the source was last connected; undefined while it is, or never was. */
-  get silentMs(): number | undefined {
-    if (this.#receiver.isConnected || this.#partedAtMs === undefined) return undefined;
-    return this.#options.clock.monotonicMs() - this.#partedAtMs;
+  /**
+   * When the source last said anything, by the monotonic clock; undefined when it was never
+   * connected. A machine that lost its power does not close its connections.
+   */
+  get heardAtMs(): number | undefined {
+    return this.#wasAttached ? this.#receiver.heardAtMs : undefined;
   }
 
   /** The welcome could not be sent. */

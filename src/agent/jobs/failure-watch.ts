@@ -7,9 +7,10 @@ import { hostAnswers } from "../../platform/host-probe.ts";
 import { parseAddress } from "../../trust/network-address.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
+import { FailureDetector } from "./failure-detector.ts";
 import type { TargetJob } from "./target-job.ts";
 
-const WATCH_MS = 250;
+const WATCH_MS = 50;
 /** A host that does not answer within this time is silent. */
 const PROBE_MS = 1000;
 
@@ -26,42 +27,47 @@ export interface FailureWatchParts {
 /** Until the signal is aborted. */
 export async function watchForFailures(parts: FailureWatchParts): Promise<void> {
   const { clock, signal, targets } = parts;
+  const detectors = new WeakMap<TargetJob, FailureDetector>();
   const underWay = new Set<Promise<void>>();
   while (!signal.aborted) {
     await clock.sleep(WATCH_MS, signal);
-    const silent = [...targets.values()].filter(isSilent);
-    await Promise.all(
-      silent.map(async (target) => {
-        if (await sourceHostAnswers(parts, target)) return;
-        // It may have come back while its host was asked.
-        if (signal.aborted || !isSilent(target)) return;
+    for (const target of targets.values()) {
+      const silence = watchedSilence(target);
+      if (silence === undefined) continue;
+      const detector = detectors.get(target) ?? new FailureDetector();
+      detectors.set(target, detector);
+      for (const effect of detector.step({ kind: "tick", ...silence }, clock.monotonicMs())) {
         // Not waited for: a start command takes its time, and other jobs have none.
-        const promoting = promote(parts, target);
-        underWay.add(promoting);
-        void promoting.finally(() => underWay.delete(promoting));
-      }),
-    );
+        if (effect === "probe") target.life?.applier.prepareStop();
+        const doing = effect === "probe" ? probe(parts, target, detector) : promote(parts, target);
+        underWay.add(doing);
+        void doing.finally(() => underWay.delete(doing));
+      }
+    }
   }
   await Promise.all(underWay);
 }
 
-function isSilent({ record, life }: TargetJob): boolean {
+/** Undefined when the job is not to be promoted by itself, or not now. */
+function watchedSilence({ record, life }: TargetJob) {
   const { onFailureSeconds, promotion, due } = record;
-  if (onFailureSeconds === null || promotion !== null || due !== "none") return false;
-  const silentMs = life?.stream.silentMs;
-  return silentMs !== undefined && silentMs >= onFailureSeconds * 1000;
+  if (onFailureSeconds === null || promotion !== null || due !== "none") return undefined;
+  const heardAtMs = life?.stream.heardAtMs;
+  return heardAtMs === undefined ? undefined : { heardAtMs, allowedMs: onFailureSeconds * 1000 };
 }
 
-async function sourceHostAnswers(
-  { store, signal }: FailureWatchParts,
+async function probe(
+  { store, clock, signal }: FailureWatchParts,
   { record }: TargetJob,
-): Promise<boolean> {
+  detector: FailureDetector,
+): Promise<void> {
   const addresses = store.memberById(record.source.id)?.addresses ?? [];
   const answers = addresses.map((text) => {
     const { host, port } = parseAddress(text);
     return hostAnswers(host, port, PROBE_MS, signal);
   });
-  return (await Promise.all(answers)).includes(true);
+  const answered = (await Promise.all(answers)).includes(true);
+  detector.step({ kind: "probed", answered }, clock.monotonicMs());
 }
 
 async function promote({ log, promote: run }: FailureWatchParts, target: TargetJob): Promise<void> {

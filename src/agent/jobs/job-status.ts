@@ -1,5 +1,5 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
-import { isAlive } from "../../platform/processes.ts";
+import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
@@ -14,7 +14,10 @@ export interface TargetStatus {
   readonly appliedLsn: number;
   readonly lagOps: number;
   readonly lagSeconds: number;
+  /** Of all changes since the agent started: how long each was on its way to the replica. */
+  readonly lagP50Seconds: number;
   readonly lagP99Seconds: number;
+  readonly lagMaxSeconds: number;
   readonly bytesSent: number;
   readonly progress: {
     readonly work: string;
@@ -34,8 +37,12 @@ export interface SourceStatus {
   readonly protected: boolean;
   readonly reasons: readonly StatusReason[];
   readonly lsn: number;
+  /** In this life of the ring. */
+  readonly bytesCaptured: number;
   readonly queueBytes: number;
   readonly spilledBytes: number;
+  /** Null: not running, as far as is known. */
+  readonly processes: { readonly keeper: number | null; readonly engine: number | null };
   readonly targets: readonly TargetStatus[];
 }
 
@@ -63,6 +70,7 @@ export type JobStatus = SourceStatus | ReplicaStatus;
 export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string): SourceStatus {
   const { id, name, paths, epoch } = job.record;
   const sample = job.sample();
+  const { keeper, engine } = job.capture.known;
   const targets = job.links.map((link) => targetStatus(link, job, nameOf(link.agent)));
   const reasons = jobReasons(job);
   const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
@@ -75,10 +83,16 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
     protected: all.length === 0 && targets.length > 0,
     reasons,
     lsn: job.lastLsn,
+    bytesCaptured: sample.bytesCaptured,
     queueBytes: sample.bytesPending,
     spilledBytes: job.store.spilledBytes,
+    processes: { keeper: livingPid(keeper), engine: livingPid(engine) },
     targets,
   };
+}
+
+function livingPid(process: ProcessIdentity | undefined): number | null {
+  return process !== undefined && isAlive(process) ? process.pid : null;
 }
 
 function jobReasons(job: SourceJob): StatusReason[] {
@@ -111,7 +125,9 @@ function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetSt
     appliedLsn: stream.applied,
     lagOps: Math.max(0, head - stream.applied),
     lagSeconds: lag.nowMs / 1000,
+    lagP50Seconds: lag.p50Ms / 1000,
     lagP99Seconds: lag.p99Ms / 1000,
+    lagMaxSeconds: lag.maxMs / 1000,
     bytesSent: stream.bytesSent,
     progress:
       copy === undefined || copy.work === null

@@ -81,8 +81,8 @@ export class Promoter {
     const { lsn, path } = await target.applyRest();
     const { name, epoch, startCommand } = target.record;
     const { log } = this.#parts;
-    log.info("promoted", `the replica of ${name} is promoted`, { path, lsn, epoch });
     await this.#capture(target, path);
+    log.info("promoted", `the replica of ${name} is promoted`, { path, lsn, epoch });
     const started = startCommand === null ? null : await this.#start(startCommand, target, path);
     target.promotionDone();
     return { name, path, lsn, epoch, started };

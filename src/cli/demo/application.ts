@@ -1,16 +1,17 @@
 /**
  * What the demo's applications have in common: how they are started, and how they note their work.
+ * They number what they write, and go on behind what they find, wherever they are started.
  */
-import { appendLine, openForAppend, readTextIfPresent } from "../../platform/files.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { appendLine, existsSync, openForAppend, readTextIfPresent } from "../../platform/files.ts";
 
 export interface ApplicationConfig {
   /** The folder that the application writes to. */
   readonly folder: string;
   /** Outside of it: a line for each piece of work that was answered as done. */
   readonly notes: string;
-  readonly firstNumber: number;
-  /** Ends after so many; null: runs until it is killed. */
-  readonly count: number | null;
+  /** Ends with this number; null: runs until it is killed, or told to end. */
+  readonly lastNumber: number | null;
   readonly pauseMs: number;
 }
 
@@ -21,9 +22,11 @@ export interface Note {
 }
 
 export class NoteBook {
+  readonly #path: string;
   readonly #fd: number;
 
   constructor(path: string) {
+    this.#path = path;
     this.#fd = openForAppend(path);
   }
 
@@ -34,12 +37,49 @@ export class NoteBook {
   failed(message: string): void {
     appendLine(this.#fd, `failed ${message}`);
   }
+
+  ended(): void {
+    appendLine(this.#fd, "ended");
+  }
+
+  get isToEnd(): boolean {
+    return existsSync(endFileOf(this.#path));
+  }
+}
+
+/** When it exists, the application that keeps these notes ends. */
+export function endFileOf(notes: string): string {
+  return `${notes}.end`;
+}
+
+/** Does numbered work until it is enough; what goes wrong is noted. */
+export async function workOn(
+  { notes, lastNumber, pauseMs }: ApplicationConfig,
+  clock: Clock,
+  begin: () => { readonly firstNumber: number; readonly work: (number: number) => void },
+): Promise<void> {
+  const book = new NoteBook(notes);
+  try {
+    const { firstNumber, work } = begin();
+    const end = lastNumber ?? Number.POSITIVE_INFINITY;
+    for (let number = firstNumber; number <= end && !book.isToEnd; number++) {
+      work(number);
+      book.done(number, clock.wallMs());
+      if (pauseMs > 0) await clock.sleep(pauseMs);
+    }
+    book.ended();
+  } catch (error) {
+    book.failed((error as Error).message);
+    process.exitCode = 1;
+  }
 }
 
 export interface Notes {
   readonly done: readonly Note[];
   /** Errors that the application was given. */
   readonly failures: readonly string[];
+  /** It ended as it was told to. */
+  readonly hasEnded: boolean;
 }
 
 export function readNotes(path: string): Notes {
@@ -50,9 +90,9 @@ export function readNotes(path: string): Notes {
   for (const line of lines) {
     const [word, number, atMs] = line.split(" ");
     if (word === "done") done.push({ number: Number(number), atMs: Number(atMs) });
-    else failures.push(line);
+    else if (word !== "ended") failures.push(line);
   }
-  return { done, failures };
+  return { done, failures, hasEnded: lines.at(-1) === "ended" };
 }
 
 /** The longest time without a finished piece of work, from `fromMs` on. */

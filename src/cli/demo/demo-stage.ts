@@ -1,172 +1,177 @@
 /**
- * The demo's folders and processes. Whatever was started or mounted is known here, so that it can
- * all be taken away again at any moment.
+ * The demo's two servers and what lies between them. Whatever was made is known here, so that it
+ * can all be taken away again at any moment.
  */
-import { ControlClient } from "../../agent/control-client.ts";
-import { InstanceRegistry } from "../../agent/instance-registry.ts";
-import type { InstanceStatus, ProcessRole } from "../../agent/instance-status.ts";
-import { StateDirectory, sharedMemoryDirectory } from "../../agent/state-directory.ts";
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { ContainerNetwork } from "../../platform/container-network.ts";
 import {
   makeFolder,
-  makePrivateFolder,
   makeTemporaryFolder,
   removeTree,
+  writeSmallFile,
 } from "../../platform/files.ts";
-import { JsonLineParser } from "../../platform/json-lines.ts";
-import { readMountTable } from "../../platform/mount-table.ts";
-import {
-  type ChildProcess,
-  identify,
-  isAlive,
-  type ProcessIdentity,
-  sendSignal,
-  startScript,
-  startSelf,
-} from "../../platform/processes.ts";
-import { unmount } from "../../platform/unmount.ts";
+import { scriptCommand } from "../../platform/processes.ts";
 import type { ApplicationConfig } from "./application.ts";
+import { type Application, APPLICATIONS, DemoServer, demoFailed } from "./demo-server.ts";
+
+const SCRIPTS = { database: "./database-process.ts", mail: "./mail-process.ts" } as const;
+/** Fast enough to be a load, slow enough to leave the machine to its other users. */
+const PAUSE_MS = { database: 2, mail: 4 } as const;
+const PORT = 7400;
+/** For documentation (RFC 5737): nobody is there, wherever a packet should stray. */
+const ADDRESSES = { alpha: "192.0.2.1", beta: "192.0.2.2" } as const;
+const LOOPBACK = { alpha: "127.0.0.2", beta: "127.0.0.3" } as const;
+
+const FLUSH_SECONDS = 60;
+/** Name of the demo's job. */
+export const JOB = "shop";
+
+type ServerName = keyof typeof LOOPBACK;
 
 export class DemoStage {
   readonly folder: string;
-  readonly live: string;
-  readonly copy: string;
-  readonly state: StateDirectory;
+  /** Where both servers see their disk. */
+  readonly path: string;
+  readonly #program: string;
   readonly #clock: Clock;
-  readonly #processes = new Map<string, ProcessIdentity>();
-  readonly #events: Record<string, unknown>[] = [];
-  #client: ControlClient | undefined;
-  #agentError = "";
+  readonly #servers = new Map<ServerName, DemoServer>();
+  #network: ContainerNetwork | undefined;
 
-  constructor(clock: Clock) {
+  /** `program`: the file that is run as `standin`. */
+  constructor(program: string, clock: Clock) {
+    this.#program = program;
     this.#clock = clock;
     this.folder = makeTemporaryFolder("standin-demo-");
-    this.live = `${this.folder}/live`;
-    this.copy = `${this.folder}/copy`;
-    for (const path of [this.live, this.copy, `${this.live}/mail`]) makeFolder(path);
-    makePrivateFolder(`${this.folder}/notes`);
-    this.state = StateDirectory.create(`${this.folder}/state`);
+    this.path = `${this.folder}/server`;
+    makeFolder(this.path);
+    writeSmallFile(
+      this.#startScript,
+      startScript((name) => this.#command(name, null)),
+    );
   }
 
-  notesOf(application: string): string {
-    return `${this.folder}/notes/${application}`;
+  /** Why there is no network, and the servers share ours; undefined when there is one. */
+  async makeNetwork(): Promise<string | undefined> {
+    try {
+      this.#network = await ContainerNetwork.start();
+      return undefined;
+    } catch (error) {
+      if (error instanceof StandinError) return error.message;
+      throw error;
+    }
   }
 
-  /** Starts one of the applications; the child, for those that end by themselves. */
-  startApplication(name: "database" | "mail", config: Omit<ApplicationConfig, "folder" | "notes">) {
-    const child = startScript({
-      base: import.meta.url,
-      script: name === "mail" ? "./mail-process.ts" : "./database-process.ts",
-      config: {
-        ...config,
-        folder: name === "mail" ? `${this.live}/mail` : this.live,
-        notes: this.notesOf(name),
-      },
-      stdio: ["ignore", "ignore", "inherit"],
-      detached: true,
+  async #makeServer(name: ServerName): Promise<DemoServer> {
+    const server = await DemoServer.start({
+      name,
+      home: `${this.folder}/${name}`,
+      path: this.path,
+      hasNetwork: this.#network !== undefined,
+      program: this.#program,
+      clock: this.#clock,
     });
-    this.#remember(name, child);
-    return child;
+    this.#servers.set(name, server);
+    await this.#network?.connect(server.container, ADDRESSES[name]);
+    return server;
   }
 
-  startAgent(): void {
-    const args = ["local", this.live, this.copy, "--state", this.state.path, "--json"];
-    const child = startSelf(args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
-    const parser = new JsonLineParser((event) => {
-      if (event["event"] !== "status") this.#events.push(event);
-    });
-    child.stdout?.on("data", (chunk: Buffer) => parser.push(chunk));
-    child.stderr?.on("data", (chunk: Buffer) => {
-      this.#agentError = `${this.#agentError}${chunk.toString()}`.slice(0, 2000);
-    });
-    this.#remember("agent", child);
+  /** Both servers, and an agent on each; they are one fleet. @throws {StandinError} */
+  async makeFleet(signal: AbortSignal): Promise<void> {
+    const [alpha, beta] = [await this.#makeServer("alpha"), await this.#makeServer("beta")];
+    await alpha.startAgent(signal, "--listen", this.addressOf("alpha"), "--name", "alpha");
+    const { token } = await alpha.standin("invite");
+    const own = ["--listen", this.addressOf("beta"), "--name", "beta"];
+    await beta.standin("join", String(token), ...own);
+    await beta.startAgent(signal);
   }
 
-  #remember(name: string, child: ChildProcess): void {
-    const process = identify(child.pid ?? 0);
-    if (process !== undefined) this.#processes.set(name, process);
+  /** As an operator does it on alpha; `onFailureSeconds` null: no promotion by itself. */
+  async protect(onFailureSeconds: number | null): Promise<void> {
+    const onFailure = onFailureSeconds === null ? [] : ["--on-failure", String(onFailureSeconds)];
+    const options = ["--name", JOB, ...onFailure, "--start-command", this.startCommand];
+    await this.server("alpha").standin("protect", this.live, ...options, "--to", "beta");
   }
 
-  isRunning(name: string): boolean {
-    const process = this.#processes.get(name);
-    return process !== undefined && isAlive(process);
+  /** Settles when all that was committed before is in the replica. */
+  async flush(): Promise<void> {
+    await this.server("alpha").standin("flush", JOB, "--timeout", String(FLUSH_SECONDS));
   }
 
-  /** Waits for an event that the agent prints. @throws {StandinError} `DEMO_FAILED` */
-  async waitFor(event: string, timeoutMs: number, signal: AbortSignal) {
-    const deadline = this.#clock.monotonicMs() + timeoutMs;
-    for (;;) {
-      signal.throwIfAborted();
-      const found = this.#events.find((candidate) => candidate["event"] === event);
-      if (found !== undefined) return found;
-      if (!this.isRunning("agent")) throw demoFailed(this.#agentError.trim() || "the agent ended");
-      if (this.#clock.monotonicMs() > deadline) throw demoFailed(`no "${event}" in time`);
-      await this.#clock.sleep(20, signal);
-    }
+  server(name: ServerName): DemoServer {
+    const found = this.#servers.get(name);
+    if (found === undefined) throw demoFailed(`there is no server ${name}`);
+    return found;
   }
 
-  async client(): Promise<ControlClient> {
-    this.#client ??= await ControlClient.connect(this.state.controlSocket);
-    return this.#client;
+  /** Where its agent listens. */
+  addressOf(name: ServerName): string {
+    return `${(this.#network === undefined ? LOOPBACK : ADDRESSES)[name]}:${PORT}`;
   }
 
-  async status(): Promise<InstanceStatus> {
-    const client = await this.client();
-    const status = (await client.request({ command: "status" })) as InstanceStatus;
-    for (const { role, pid } of status.processes) {
-      const process = pid === null ? undefined : identify(pid);
-      if (process !== undefined) this.#processes.set(role, process);
-    }
-    return status;
+  /** The folder that is protected, as a server sees it. */
+  get live(): string {
+    return `${this.path}/shop`;
   }
 
-  /** SIGKILL: no chance to say or save anything. */
-  kill(names: readonly (ProcessRole | "database" | "mail")[]): void {
-    for (const name of names) {
-      const process = this.#processes.get(name);
-      if (process !== undefined) sendSignal(process, "SIGKILL");
-    }
+  get #startScript(): string {
+    return `${this.folder}/start-applications`;
   }
 
-  async waitUntilDead(names: readonly string[]): Promise<void> {
-    while (names.some((name) => this.isRunning(name))) await this.#clock.sleep(5);
+  /** The command that starts the applications, on whichever server. */
+  get startCommand(): string {
+    return `sh ${this.#startScript}`;
   }
 
-  /** Takes a mount away whose server is dead: what a reboot does to a server that was lost. */
-  async unmountDead(): Promise<void> {
-    while (readMountTable().some(({ path }) => path === this.live)) {
-      if (!(await unmount(this.live, { lazy: true }))) return;
-    }
+  /** Makes the folder on alpha, and runs each application up to a number. */
+  async prepareData(lastNumbers: Readonly<Record<Application, number>>): Promise<void> {
+    const alpha = this.server("alpha");
+    await alpha.run("mkdir", "-p", `${this.live}/mail`);
+    await Promise.all(
+      APPLICATIONS.map((name) => alpha.run(...this.#command(name, lastNumbers[name]))),
+    );
   }
 
-  /** Leaves nothing: processes by their pids, mount, shared memory, registry, and the folder. */
-  async clear(keepFolder: boolean): Promise<void> {
-    this.#client?.close();
-    this.#rememberRecorded();
-    const names = [...this.#processes.keys()];
-    // The agent first: it would start the others again.
-    this.kill(["agent", "database", "mail", "applier", "keeper", "engine"]);
-    await Promise.race([this.waitUntilDead(names), this.#clock.sleep(5000)]);
-    await this.unmountDead();
-    removeTree(sharedMemoryDirectory(this.state.id));
-    new InstanceRegistry().remove(this.state.id);
-    if (!keepFolder) removeTree(this.folder);
+  #command(name: Application, lastNumber: number | null): string[] {
+    const config: ApplicationConfig = {
+      folder: name === "mail" ? `${this.live}/mail` : this.live,
+      notes: `${this.path}/notes/${name}`,
+      lastNumber,
+      pauseMs: lastNumber === null ? PAUSE_MS[name] : 0,
+    };
+    return scriptCommand({ base: import.meta.url, script: SCRIPTS[name], config });
   }
 
-  /** Those that were started again since the last status. */
-  #rememberRecorded(): void {
-    const record = this.state.loadRecord();
-    if (record === undefined) return;
-    for (const role of ["agent", "keeper", "engine", "applier"] as const) {
-      const process = record[role];
-      if (process !== null) this.#processes.set(role, process);
-    }
+  /**
+   * The server is lost in one moment: its cable is out, then every process of it is dead. When that
+   * was, by the wall clock.
+   */
+  async lose(server: DemoServer): Promise<number> {
+    const atMs = this.#clock.wallMs();
+    await this.#network?.cut(server.container);
+    await server.container.kill();
+    return atMs;
+  }
+
+  /** Ends everything that runs. */
+  async kill(): Promise<void> {
+    const servers = [...this.#servers.values()];
+    await Promise.all(servers.map(({ container }) => container.kill()));
+    await this.#network?.remove();
+  }
+
+  /** Leaves nothing: with the servers go their mounts, memory and network. */
+  async clear(keepsFolder: boolean): Promise<void> {
+    await this.kill();
+    if (!keepsFolder) removeTree(this.folder);
   }
 }
 
-export function demoFailed(message: string): StandinError {
-  return new StandinError("DEMO_FAILED", `the demo failed: ${message}`, {
-    hint: "Run it with --keep, and look at the state folder it names.",
+/** Output goes to a file: whoever started the applications does not wait for them. */
+function startScript(commandOf: (application: Application) => readonly string[]): string {
+  const lines = APPLICATIONS.map((name) => {
+    const words = commandOf(name).map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+    return `${words.join(" ")} </dev/null >/dev/null 2>&1 &\n`;
   });
+  return lines.join("");
 }
