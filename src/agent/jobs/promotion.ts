@@ -47,9 +47,10 @@ export class Promoter {
   }
 
   /**
-   * Begins, or goes on with what was begun. `at`: see {@link promotionPaths}. @throws {StandinError}
-   * `PROMOTED`, `NOT_COMPLETE`, `PROMOTE_PATH`: nothing was changed; `NOT_APPLIED` and others: it
-   * can be called again
+   * Begins, or goes on with what was begun. `at`: see {@link promotionPaths}.
+   *
+   * @throws {StandinError} `PROMOTED`, `NOT_COMPLETE`, `PROMOTE_PATH`: nothing was changed;
+   * `NOT_APPLIED` and others: it can be called again
    */
   async promote(target: TargetJob, at: readonly string[], isForced: boolean): Promise<Promotion> {
     const { promotion, mounts } = target.record;
