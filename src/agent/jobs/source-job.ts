@@ -214,10 +214,12 @@ export class SourceJob {
   async #passPreflight(): Promise<void> {
     const lock = await this.#registry.lock(this.#parts.clock);
     try {
-      for (const { path } of this.#record.mounts) {
+      const { mounts } = this.#record;
+      for (const { path, index } of mounts) {
         const surroundings = machineSurroundings(this.#registry.othersThan(this.#record.id));
         const { allowOpenFiles } = this.#parts;
-        const siblings = this.#record.mounts.map((mount) => mount.path).filter((p) => p !== path);
+        const others = mounts.filter((mount) => mount.index !== index);
+        const siblings = others.map((mount) => mount.path);
         const plan = { source: path, replica: this.#home, allowOpenFiles, siblings };
         for (const { level, code, message, hint } of preflight(plan, surroundings, SOURCE_CHECKS)) {
           if (level === "error") throw new StandinError(code, message, { hint });
