@@ -1,4 +1,4 @@
-/** What replicas of the folders of alternating-writer.ts may show, if there is one order over both. */
+/** What replicas of the folders of alternating-writer.ts may show, if both have one order. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 

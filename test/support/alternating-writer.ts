@@ -1,7 +1,7 @@
 /**
  * An application that writes to two folders in turns: `node alternating-writer.ts A B`. For n = 1,
- * 2, …: n to A/counter, then n to B/counter; of some n also a file of that name, in A and then in B.
- * Now and then it syncs in between. Runs until it is killed or a write fails.
+ * 2, …: n to A/counter, then n to B/counter; for some n also a file of that name, behind the
+ * counter in each. Now and then it syncs in between. Runs until it is killed or a write fails.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { MARK_EVERY, SYNC_EVERY } from "./alternating-order.ts";
