@@ -12,6 +12,8 @@ export interface ApplierMount {
   readonly rootIno: number;
   /** Absolute path of the folder that holds the copy. */
   readonly replica: string;
+  /** What reports call the folder; without it they give paths from the folder on. */
+  readonly shownAs?: string;
 }
 
 /** Ordered rules, or two lists: see `rulesOfLists`. */

@@ -50,6 +50,7 @@ export type Recovery = Reconciliation | { readonly problem: string };
 
 /** Ops between two looks at the clock. */
 const OPS_PER_LOOK = 64;
+const SLASH = Buffer.from("/");
 
 export class ApplierRuntime {
   readonly ring: Ring;
@@ -63,6 +64,8 @@ export class ApplierRuntime {
   readonly #resolver: Resolver;
   readonly #queue: CommandQueue;
   readonly #events: RuntimeEvents;
+  /** What reports call the folders, by mount. */
+  readonly #shown = new Map<number, Buffer>();
   /** What the replica refused last, while it refuses. */
   unavailable: ReplicaUnavailableError | undefined;
   isPaused = false;
@@ -76,6 +79,9 @@ export class ApplierRuntime {
     this.ring = Ring.open(`${config.shmDir}/ring`);
     this.reader = new RingReader(this.ring);
     this.roots = new Map(config.mounts.map((m) => [m.index, openReplicaRoot(m.replica)]));
+    for (const { index, shownAs } of config.mounts) {
+      if (shownAs !== undefined) this.#shown.set(index, Buffer.from(shownAs));
+    }
     this.memory = this.#openMemory(config);
     this.tree = this.memory.tree;
     for (const [mount, root] of this.roots) noteRoots(this.tree, mount, root);
@@ -141,14 +147,23 @@ export class ApplierRuntime {
 
   #notice(kind: Notice["kind"], node: number, action: string, errno: number): void {
     const path = this.tree.exists(node) ? this.tree.path(node) : undefined;
-    const shown = path === undefined ? "(no name)" : path.length === 0 ? "." : printableName(path);
+    const full = path === undefined ? undefined : this.#fullPath(node, path);
+    const shown = full === undefined ? "(no name)" : full.length === 0 ? "." : printableName(full);
     this.#events.notice({ kind, path: shown, action, errno });
+  }
+
+  /** `path`: in the folder that `node` belongs to. */
+  #fullPath(node: number, path: Uint8Array): Uint8Array {
+    const folder = this.#shown.get(this.tree.mount(node));
+    if (folder === undefined || path.length === 0) return folder ?? path;
+    return Buffer.concat([folder, SLASH, path]);
   }
 
   /** On the first copy everything differs; only what was taken for equal before is news. */
   #differs(difference: Difference): void {
     if (this.control.state.kind === PassKind.mirror) return;
-    if (this.differences.add(difference)) this.control.differs();
+    const path = this.#fullPath(difference.node, difference.path);
+    if (this.differences.add({ ...difference, path })) this.control.differs();
   }
 
   /**

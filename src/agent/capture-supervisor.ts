@@ -58,9 +58,15 @@ export class CaptureSupervisor {
 
   /** What the keeper says, and what the mount table says: others may unmount. */
   get isMounted(): boolean {
+    return this.unmountedPaths().length === 0;
+  }
+
+  /** Of the paths, those that are not mounted. */
+  unmountedPaths(): string[] {
     const { isMounted, end } = this.known;
-    if (!isMounted || end?.kind === "unmounted") return false;
-    return this.#config.mounts.every(({ path }) => isStandinMount(path));
+    const paths = this.#config.mounts.map(({ path }) => path);
+    if (!isMounted || end?.kind === "unmounted") return paths;
+    return paths.filter((path) => !isStandinMount(path));
   }
 
   /** The engine died again and again; the folder is left unmounted. */

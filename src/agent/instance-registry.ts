@@ -20,6 +20,8 @@ export interface RegistryEntry {
   readonly id: string;
   readonly stateDirectory: string;
   readonly source: string;
+  /** What a job protects together with {@link source}. */
+  readonly siblings?: readonly string[];
   /** Null: on other servers. */
   readonly replica: string | null;
   readonly agent: ProcessIdentity;
@@ -65,8 +67,10 @@ export class InstanceRegistry {
   othersThan(id: string): OtherInstance[] {
     return this.running()
       .filter((entry) => entry.id !== id)
-      .map(({ source, replica, stateDirectory, agent }) => {
-        return { source, replica, stateDirectory, pid: agent.pid };
+      .flatMap(({ source, siblings = [], replica, stateDirectory, agent: { pid } }) => {
+        return [source, ...siblings].map((path) => {
+          return { source: path, replica, stateDirectory, pid };
+        });
       });
   }
 

@@ -7,6 +7,8 @@ export const RING_BYTES_DEFAULT: number = 64 * 1024 * 1024;
 
 /** What the ring's format asks for: an arena holds several records of the largest size. */
 const ARENA_BYTES_MIN = 4 * 1024 * 1024;
+/** More than the least, so that a burst of large writes does not wait for the reader at once. */
+const ARENA_BYTES_DEFAULT_MIN = 7 * 1024 * 1024;
 const PAGE_BYTES = 4096;
 const INDEX_SLOT_BYTES = 32;
 const INDEX_SLOTS_MIN = 4096;
@@ -35,8 +37,24 @@ function powerOfTwoAtMost(value: number): number {
 }
 
 /**
- * Enough that one that waits for the disk does not stop the others; more would only cost memory.
+ * Folders of one job at most: each has workers of its own, in the engine that serves and in the
+ * spare, and these their shares of the ring.
  */
-export function defaultWorkers(processors: number): number {
-  return Math.min(Math.max(2 * processors, 4), 8);
+export const PATHS_MAX = 8;
+
+/** One that waits for the disk does not stop the other. */
+const WORKERS_PER_PATH_MIN = 2;
+
+/**
+ * For all `paths` of a job, a multiple of their number. Enough that one that waits for the disk
+ * does not stop the others; more would only cost memory.
+ */
+export function defaultWorkers(processors: number, paths = 1): number {
+  const forAll = Math.min(Math.max(2 * processors, 4), 8);
+  return paths * Math.max(Math.floor(forAll / paths), WORKERS_PER_PATH_MIN);
+}
+
+/** What a ring of so many workers should have when nobody says. */
+export function defaultRingBytes(workers: number): number {
+  return Math.max(RING_BYTES_DEFAULT, (workers + MIRROR_THREADS) * ARENA_BYTES_DEFAULT_MIN);
 }

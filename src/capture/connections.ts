@@ -48,7 +48,8 @@ export function mountAll(mounts: readonly KeeperMount[]): Connection[] {
   return connections;
 }
 
-function mountOne(mount: KeeperMount): Connection {
+/** @throws {MountError} */
+export function mountOne(mount: KeeperMount): Connection {
   const beneath = openBeneath(mount.path);
   const fuseFd = openFuseDevice();
   // Only the engine gets them, at the numbers of its stdio; not at these numbers as well.
@@ -64,20 +65,28 @@ function mountOn({ path, nosuid, nodev }: KeeperMount, fuseFd: number, rootMode:
   mountFuse(fuseFd, path, { name: path, subtype: SUBTYPE, rootMode, nosuid, nodev });
 }
 
+/** How a connection was found at its place. */
+export type Found =
+  | "mounted"
+  /** It had been unmounted, and is back. */
+  | "remounted"
+  /** Nobody uses it any more: it has ended. */
+  | "ended";
+
 /**
  * Puts a connection that is still in use back over its folder, where somebody unmounted it: the
- * kernel shows one connection at a place as often as it is mounted there. True when it did.
+ * kernel shows one connection at a place as often as it is mounted there.
  */
-export function mountAgain({ mount, fuseFd }: Connection): boolean {
+export function mountAgain({ mount, fuseFd }: Connection): Found {
   const isThere = readMountTable().some(({ path, type }) => {
     return path === mount.path && type === `fuse.${SUBTYPE}`;
   });
-  if (isThere) return false;
+  if (isThere) return "mounted";
   try {
     mountOn(mount, fuseFd, S_IFDIR);
-    return true;
+    return "remounted";
   } catch {
-    return false; // nobody uses it any more, and its end is being noticed
+    return "ended";
   }
 }
 
@@ -112,6 +121,12 @@ function takeDescriptor(pidfd: number, theirFd: number): number {
   const fd = pidfdGetfd(pidfd, theirFd);
   if (fd < 0) throw new AdoptError(`take descriptor ${theirFd} of the engine: errno ${-fd}`);
   return fd;
+}
+
+/** Gives the descriptors of a connection back that has ended. */
+export function closeEnded({ fuseFd, rootFd }: Connection): void {
+  close(fuseFd);
+  close(rootFd);
 }
 
 const END_TIMEOUT_MS = 10_000;

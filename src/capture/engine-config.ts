@@ -29,6 +29,14 @@ export interface EngineConfig {
   readonly recordCopies?: boolean;
 }
 
+/**
+ * Where the nodes are that the kernel knows by a mount's connection. Without the file the engine
+ * takes the connection for a new one.
+ */
+export function nodesPath(shmDir: string, mount: number): string {
+  return `${shmDir}/nodes.${mount}`;
+}
+
 /** First descriptor behind stdin, stdout and stderr. */
 const FIRST_INHERITED_FD = 3;
 

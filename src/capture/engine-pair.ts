@@ -76,7 +76,7 @@ export class EnginePair {
   serve(order: EngineOrder): void {
     this.prepare();
     const engine = this.#spare;
-    if (engine === undefined) return;
+    if (engine === undefined || this.#serving !== undefined) return;
     this.#spare = undefined;
     this.#serving = engine;
     this.#servingSinceMs = this.#clock.monotonicMs();
@@ -96,6 +96,20 @@ export class EnginePair {
   /** For an engine that does not end by itself. */
   kill(): void {
     this.#serving?.kill("SIGKILL");
+  }
+
+  /**
+   * Kills the engine that serves, whose end is not reported, and stops. Settles when it is gone:
+   * another may serve its connections.
+   */
+  async retire(): Promise<void> {
+    this.stop();
+    const engine = this.#serving;
+    this.#serving = undefined;
+    if (engine === undefined) return;
+    const gone = new Promise((resolve) => engine.once("exit", resolve));
+    engine.kill("SIGKILL");
+    await gone;
   }
 
   #prepareAfter(ms: number): void {

@@ -15,7 +15,12 @@ import { fstatfs, write } from "../platform/libc.ts";
 import { systemClock } from "../platform/clock.ts";
 import { keepCompiled, reportLine, scriptConfig } from "../platform/processes.ts";
 import { processorCount, startThread } from "../platform/threads.ts";
-import type { EngineConfig, EngineMount, EngineOrder } from "./engine-config.ts";
+import {
+  type EngineConfig,
+  type EngineMount,
+  type EngineOrder,
+  nodesPath,
+} from "./engine-config.ts";
 import {
   allocateShared,
   type EngineShared,
@@ -38,11 +43,14 @@ class Engine {
   readonly #servingMax: number;
   readonly #pools: WorkerPool[];
   readonly #toStart: (() => void)[] = [];
+  /** Indexes of mounts whose connections are gone. */
+  readonly #ended = new Set<number>();
 
   constructor(config: EngineConfig) {
     this.#config = config;
     this.#servingMax = config.serving ?? servingMax(processorCount());
-    for (const mount of config.mounts) this.#shared.set(mount.index, allocateShared());
+    const { mounts } = config;
+    for (const { index } of mounts) this.#shared.set(index, allocateShared(mounts.length));
     this.#pools = [...this.#shared.values()].map(({ pool }) => {
       return new WorkerPool(pool, this.#servingMax);
     });
@@ -54,12 +62,13 @@ class Engine {
     const ring = Ring.open(`${this.#config.shmDir}/ring`);
     const holes = ring.voidHoles();
     const intents = new Intents(ring, 0, 0);
-    if (order.adopted) intents.collectDoubts();
-    else intents.forgetAll();
+    intents.collectDoubts();
     ring.addWord(HeaderAt.engineGeneration, 1);
     ring.setWord(HeaderAt.enginePid, process.pid);
     for (const mount of this.#config.mounts) {
-      const nodes = this.#prepareNodes(mount, order);
+      const isKnown = order.adopted && existsSync(this.#nodesPath(mount));
+      if (!isKnown) intents.forget(mount.index);
+      const nodes = this.#prepareNodes(mount, isKnown);
       const mappings = { ring: ring.memory.mapping, nodes: nodes.mapping };
       setMappings(this.#sharedOf(mount).mappings, mappings);
       if (order.adopted) askToSendAgain(mount.fuseFd);
@@ -70,10 +79,14 @@ class Engine {
     keepCompiled();
   }
 
-  #prepareNodes(mount: EngineMount, order: EngineOrder): NodeTable {
-    const path = `${this.#config.shmDir}/nodes.${mount.index}`;
+  #nodesPath(mount: EngineMount): string {
+    return nodesPath(this.#config.shmDir, mount.index);
+  }
+
+  #prepareNodes(mount: EngineMount, isKnown: boolean): NodeTable {
+    const path = this.#nodesPath(mount);
     const { nodeLocks } = this.#sharedOf(mount);
-    if (order.adopted && existsSync(path)) return NodeTable.open(path, nodeLocks);
+    if (isKnown) return NodeTable.open(path, nodeLocks);
     return NodeTable.create(path, inodesInUse(mount.rootFd), nodeLocks);
   }
 
@@ -111,15 +124,13 @@ class Engine {
     for (let i = 0; i < perMount; i++) {
       mounts.forEach((mount, position) => {
         const arena = position * perMount + i;
-        this.#toStart.push(() => this.#startWorker("./engine-worker.ts", mount, arena, i === 0));
+        const data = this.#dataOf(mount, arena, i === 0);
+        this.#toStart.push(() => this.#startThread("./engine-worker.ts", data, mount));
       });
     }
     // Behind those that must serve at once: a first copy waits for it. Its arena is the last one.
-    const [first] = mounts;
-    if (first !== undefined) {
-      const start = () => this.#startWorker("./mirror-worker.ts", first, workers, false);
-      this.#toStart.splice(mounts.length, 0, start);
-    }
+    const parts = mounts.map((mount) => this.#dataOf(mount, workers, false));
+    this.#toStart.splice(mounts.length, 0, () => this.#startThread("./mirror-worker.ts", parts));
     this.#startNext();
   }
 
@@ -127,8 +138,8 @@ class Engine {
     this.#toStart.shift()?.();
   }
 
-  #startWorker(script: string, mount: EngineMount, arena: number, isFirst: boolean): void {
-    const data: WorkerData = {
+  #dataOf(mount: EngineMount, arena: number, isFirst: boolean): WorkerData {
+    return {
       mount,
       shared: this.#sharedOf(mount),
       arena,
@@ -136,8 +147,16 @@ class Engine {
       isFirst,
       recordCopies: this.#config.recordCopies ?? true,
     };
+  }
+
+  /** `mount`: whose requests it serves, if it serves any. */
+  #startThread(
+    script: string,
+    data: WorkerData | readonly WorkerData[],
+    mount?: EngineMount,
+  ): void {
     const worker = startThread({ base: import.meta.url, script, data, heapMebibytesMax: 64 });
-    worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
+    worker.on("message", (message: WorkerMessage) => this.#onMessage(message, mount));
     // A thread that dies of an error leaves locks behind: the whole engine goes, and the next one
     // starts clean.
     worker.on("error", (error) => {
@@ -148,9 +167,16 @@ class Engine {
     });
   }
 
+  /** The users of the other mounts of the job keep theirs. */
+  #onConnectionEnd(mount: EngineMount, errno: number): void {
+    this.#ended.add(mount.index);
+    if (errno === ENODEV && this.#ended.size < this.#shared.size) return;
+    void this.#exit(errno);
+  }
+
   /**
-   * A connection is gone: workers that are parked are not told, those that have a request in hand
-   * finish it.
+   * The connections are gone: workers that are parked are not told, those that have a request in
+   * hand finish it.
    */
   async #exit(errno: number): Promise<never> {
     for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
@@ -160,7 +186,7 @@ class Engine {
     process.exit(errno === ENODEV ? 0 : 1);
   }
 
-  #onMessage(message: WorkerMessage): void {
+  #onMessage(message: WorkerMessage, mount?: EngineMount): void {
     switch (message.kind) {
       case "ready":
         this.#startNext();
@@ -169,7 +195,7 @@ class Engine {
         process.stderr.write(`engine: bug: ${message.message}\n`);
         return;
       case "ended":
-        void this.#exit(message.errno);
+        if (mount !== undefined) this.#onConnectionEnd(mount, message.errno);
     }
   }
 }

@@ -7,7 +7,7 @@ import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
-/** Per mount; with the descriptors of the process itself well below 1,000. */
+/** Of all mounts; with the descriptors of the process itself well below 1,000. */
 const FILES_MAX = 256;
 const PLACES_MAX = 256;
 
@@ -82,12 +82,14 @@ export function raiseGate(gate: Int32Array, stage: number): void {
   Atomics.notify(gate, 0);
 }
 
-export function allocateShared(): EngineShared {
+/** For one of `mounts` mounts, 1 to 8, which share the descriptors that a process should have. */
+export function allocateShared(mounts: number): EngineShared {
+  const share = 2 ** Math.ceil(Math.log2(mounts));
   return {
     locks: LockTable.allocate(),
     nodeLocks: NodeTable.allocateLocks(),
-    files: DescriptorCache.allocate(FILES_MAX),
-    places: DescriptorCache.allocate(PLACES_MAX),
+    files: DescriptorCache.allocate(FILES_MAX / share),
+    places: DescriptorCache.allocate(PLACES_MAX / share),
     defaultAcls: DefaultAcls.allocate(),
     pool: WorkerPool.allocate(),
     gate: new SharedArrayBuffer(4),

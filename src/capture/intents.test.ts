@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { after, test } from "node:test";
 import { Ring, RingReader, RingWriter } from "../journal/ring.ts";
+import { HeaderAt } from "../journal/ring-layout.ts";
 import { OpKind } from "../model/op.ts";
 import { Intents, NOT_RECORDED } from "./intents.ts";
 
@@ -77,14 +78,34 @@ test("Intents tell the mounts of a job apart: each counts its own requests", () 
   assert.equal(new Intents(ring, 2, 6).doubt(10), undefined);
 });
 
-test("Intents forget all when the connections are new", () => {
+test("Intents forget a mount whose connection is new, and no other", () => {
   const ring = newRing();
   new Intents(ring, 0, 0).begin(10, 4, 0, 1, 0, 0);
+  new Intents(ring, 1, 1).begin(10, 4, 0, 1, 0, 0);
   restart(ring);
   new Intents(ring, 1, 0).begin(12, 4, 0, 1, 0, 0);
-  new Intents(ring, 0, 0).forgetAll();
+  new Intents(ring, 2, 0).forget(0);
   assert.equal(restart(ring).doubt(10), undefined);
   assert.equal(restart(ring).doubt(12), undefined);
+  assert.notEqual(new Intents(ring, 0, 1).doubt(10), undefined);
+});
+
+test("Intents of a mount with few requests are not pushed out by one with many", () => {
+  const ring = newRing();
+  const engine = (busy: number, quiet?: number) => {
+    new Intents(ring, 0, 0).begin(busy, 4, 0, 1, 0, 0);
+    new Intents(ring, 1, 0).begin(busy + 1, 4, 0, 1, 0, 0);
+    if (quiet !== undefined) new Intents(ring, 2, 1).begin(quiet, 4, 0, 1, 0, 0);
+    restart(ring);
+    ring.addWord(HeaderAt.engineGeneration, 1);
+  };
+  engine(1000);
+  engine(2000);
+  engine(3000);
+  engine(4000, 7);
+  assert.notEqual(new Intents(ring, 2, 1).doubt(7), undefined);
+  assert.notEqual(new Intents(ring, 0, 0).doubt(4000), undefined);
+  assert.equal(new Intents(ring, 0, 0).doubt(1000), undefined, "the oldest made room");
 });
 
 test("Intents survive an engine that is killed before it served anything", () => {

@@ -11,7 +11,7 @@
  * killed.
  */
 import type { Ring } from "../journal/ring.ts";
-import { INTENT_LINE_BYTES, INTENT_LINES_PER_ARENA } from "../journal/ring-layout.ts";
+import { HeaderAt, INTENT_LINE_BYTES, INTENT_LINES_PER_ARENA } from "../journal/ring-layout.ts";
 
 /** 64-bit words of a line. */
 const UNIQUE = 0;
@@ -20,6 +20,8 @@ const START = 2;
 const WITNESS = 3;
 const RECORDED = 6;
 const MOUNT = 7;
+/** Of a doubt: the engine's generation when it became one. Not of an intent. */
+const AGE = 8;
 /** All 64-bit words of a line that mean something. */
 const WORDS = 8;
 /** 32-bit word of a line: 1 when the line is whole. */
@@ -113,6 +115,7 @@ export class Intents {
       this.#f64[to + word] = this.#f64[from + word] as number;
     }
     this.#f64[to + RECORDED] = recorded ? 1 : 0;
+    this.#f64[to + AGE] = this.#ring.word(HeaderAt.engineGeneration);
     Atomics.store(this.#i32, to * 2 + VALID_I32, 1);
   }
 
@@ -143,26 +146,36 @@ export class Intents {
   }
 
   /**
-   * For the first engine of new connections: the kernel counts their requests from the start again,
-   * and what is noted of earlier connections must not be taken for them.
+   * For the first engine of a mount's new connection: the kernel counts its requests from the start
+   * again, and what is noted of earlier connections must not be taken for them.
    */
-  forgetAll(): void {
+  forget(mount: number): void {
     const lines = this.#arenas * INTENT_LINES_PER_ARENA;
     for (let index = 0; index < lines; index++) {
-      Atomics.store(this.#i32, this.#line(index) * 2 + VALID_I32, 0);
+      const line = this.#line(index);
+      if (this.#value(line, MOUNT) === mount) Atomics.store(this.#i32, line * 2 + VALID_I32, 0);
     }
   }
 
-  /** The kernel counts requests up, so the smallest unique is the oldest. */
+  /**
+   * That of the earliest engine. Of doubts of one engine the smallest unique, since the kernel
+   * counts requests up; those of different mounts say nothing about each other.
+   */
   #oldestDoubt(): number {
     let oldest = this.#line(this.#arenas);
     const lines = this.#arenas * INTENT_LINES_PER_ARENA;
     for (let index = this.#arenas + 1; index < lines; index++) {
       const line = this.#line(index);
-      const unique = this.#f64[line + UNIQUE] as number;
-      if (unique < (this.#f64[oldest + UNIQUE] as number)) oldest = line;
+      const age = this.#value(line, AGE) - this.#value(oldest, AGE);
+      const isOlder =
+        age < 0 || (age === 0 && this.#value(line, UNIQUE) < this.#value(oldest, UNIQUE));
+      if (isOlder) oldest = line;
     }
     return oldest;
+  }
+
+  #value(line: number, word: number): number {
+    return this.#f64[line + word] as number;
   }
 
   /** The doubt about a request that came again, or undefined: it was never begun. */

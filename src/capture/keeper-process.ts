@@ -22,13 +22,15 @@ import {
 import { unmount } from "../platform/unmount.ts";
 import {
   AdoptError,
+  closeEnded,
   type Connection,
   endEngine,
   mountAgain,
   mountAll,
+  mountOne,
   takeAll,
 } from "./connections.ts";
-import { type EngineConfig, engineDescriptors } from "./engine-config.ts";
+import { type EngineConfig, engineDescriptors, nodesPath } from "./engine-config.ts";
 import { type EngineEnd, EnginePair } from "./engine-pair.ts";
 import { EngineRestarts } from "./engine-restarts.ts";
 import {
@@ -60,6 +62,7 @@ class Keeper {
   /** The mounts were given up. */
   #isGone = false;
   #isUnmounted = false;
+  #renewing: Promise<void> = Promise.resolve();
 
   constructor(config: KeeperConfig) {
     this.#config = config;
@@ -122,10 +125,40 @@ class Keeper {
   async #watchMounts(): Promise<void> {
     while (!this.#isStopping && !this.#isGone) {
       for (const connection of this.#connections) {
-        if (mountAgain(connection)) report({ event: "remounted", path: connection.mount.path });
+        const found = mountAgain(connection);
+        if (found === "remounted") report({ event: "remounted", path: connection.mount.path });
+        if (found === "ended") this.#renewing = this.#renew(connection);
+        await this.#renewing;
       }
       await clock.sleep(WATCH_MS);
     }
+  }
+
+  /**
+   * Somebody unmounted one folder of several, which nobody used: it gets a new connection, and the
+   * users of the others notice nothing but a change of engines.
+   */
+  async #renew(ended: Connection): Promise<void> {
+    // That of the last one ends the engine and us, and the agent mounts anew.
+    if (this.#connections.length === 1) return;
+    let renewed: Connection;
+    try {
+      renewed = mountOne(ended.mount);
+    } catch (error) {
+      process.stderr.write(`keeper: mount anew: ${(error as Error).message}\n`);
+      return;
+    }
+    this.#connections = this.#connections.map((each) => (each === ended ? renewed : each));
+    report({ event: "remounted", path: ended.mount.path });
+    const before = this.#pair;
+    const pair = this.#engines();
+    pair.prepare();
+    await clock.sleep(ADOPT_DELAY_MS);
+    await before?.retire();
+    closeEnded(ended);
+    removeTree(nodesPath(this.#config.shmDir, ended.mount.index));
+    this.#pair = pair;
+    pair.serve({ adopted: true });
   }
 
   /** The engine ends with 0 when its connections are gone. */
@@ -172,18 +205,20 @@ class Keeper {
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    await this.#renewing;
     // Not mounted yet: start() sees the flag when it is done.
     if (this.#connections.length > 0) await this.#unmountEach();
   }
 
   async #unmountEach(): Promise<void> {
-    // Those mounted last may lie below those mounted first.
-    let isEachGone = true;
-    for (const { path } of this.#config.mounts.toReversed()) {
-      isEachGone = (await this.#unmountOne(path)) && isEachGone;
-    }
-    this.#isUnmounted = isEachGone;
-    if (!isEachGone) return;
+    const gone = await Promise.all(
+      this.#config.mounts.map(async ({ path }) => ({ path, isGone: await this.#unmountOne(path) })),
+    );
+    const detached = gone.filter(({ isGone }) => !isGone);
+    // Only now: who waits for us goes on when it hears of the first.
+    for (const { path } of detached) report({ event: "detached", path });
+    this.#isUnmounted = detached.length === 0;
+    if (!this.#isUnmounted) return;
     // Nobody uses the connections any more; an engine that does not see it is stuck.
     await clock.sleep(ENGINE_END_MS);
     this.#pair?.kill();
@@ -201,8 +236,7 @@ class Keeper {
       await clock.sleep(BUSY_RETRY_MS);
     }
     if (mountedDevice(path) === undefined) return true;
-    if (await unmount(path, { lazy: true })) report({ event: "detached", path });
-    return false;
+    return !(await unmount(path, { lazy: true }));
   }
 }
 

@@ -11,8 +11,8 @@ import { O_NONBLOCK, O_PATH, O_RDONLY, SEEK_DATA, SEEK_HOLE } from "../platform/
 import { allocateNative, type NativeMemory, preadAt, readlinkatAt } from "../platform/native.ts";
 import { BLOCK_HASH_BYTES, blockHash } from "../platform/hash.ts";
 import { Statx } from "../platform/statx.ts";
-import { type Command, CommandKind, type CommandQueue } from "../journal/command-queue.ts";
-import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
+import { type Command, CommandKind } from "../journal/command-queue.ts";
+import { NO_ROOM, type Ring, type RingWriter } from "../journal/ring.ts";
 import { RecordingState } from "../journal/ring-layout.ts";
 import {
   appendDirectoryEntry,
@@ -31,7 +31,7 @@ import {
 } from "../model/op.ts";
 import { DirectoryReader } from "./handlers/directory.ts";
 import { readFlags } from "./handlers/ioctl.ts";
-import { Prefetcher } from "./prefetcher.ts";
+import type { Prefetcher } from "./prefetcher.ts";
 import { readXattrs } from "./read-xattrs.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
@@ -71,6 +71,7 @@ class Unreadable extends Error {
   }
 }
 
+/** Of one mount. */
 export class MirrorReader {
   readonly #context: WorkerContext;
   readonly #ring: Ring;
@@ -81,33 +82,25 @@ export class MirrorReader {
   readonly #empty = allocateNative(8);
   readonly #prefetcher: Prefetcher;
 
-  constructor(context: WorkerContext, ring: Ring, arena: number) {
+  /** `writer`: the pen of the mirror thread, which the readers of all its mounts share. */
+  constructor(context: WorkerContext, writer: RingWriter, prefetcher: Prefetcher) {
     this.#context = context;
-    this.#ring = ring;
-    this.#writer = new RingWriter(ring, arena);
-    this.#prefetcher = new Prefetcher(context.beneath);
+    this.#ring = writer.ring;
+    this.#writer = writer;
+    this.#prefetcher = prefetcher;
   }
 
-  /** Serves commands for ever. */
-  run(queue: CommandQueue): never {
-    for (;;) {
-      const command = queue.peek();
-      if (command === undefined) {
-        queue.waitForCommand(1000);
-        continue;
-      }
-      this.#prefetcher.next(queue);
-      try {
-        this.execute(command);
-      } catch (error) {
-        if (!(error instanceof Abandoned)) throw error;
-        // The applying side asks again when recording goes on.
-      }
-      queue.pop();
+  /** Answers the command, unless nothing can be recorded. */
+  serve(command: Command): void {
+    try {
+      this.#execute(command);
+    } catch (error) {
+      if (!(error instanceof Abandoned)) throw error;
+      // The applying side asks again when recording goes on.
     }
   }
 
-  execute(command: Command): void {
+  #execute(command: Command): void {
     try {
       if (command.kind === CommandKind.directory) this.#directory(command);
       else if (command.kind === CommandKind.range) this.#range(command);

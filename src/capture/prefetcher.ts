@@ -18,11 +18,12 @@ const COLD_MS = 0.04;
 const FILES = 64;
 
 export class Prefetcher {
-  readonly #beneath: Beneath;
+  readonly #beneath: (mount: number) => Beneath | undefined;
   #files = 0;
   #ahead = 0;
 
-  constructor(beneath: Beneath) {
+  /** `beneath`: the way to the files of a mount; undefined: there is no such mount. */
+  constructor(beneath: (mount: number) => Beneath | undefined) {
     this.#beneath = beneath;
   }
 
@@ -48,9 +49,10 @@ export class Prefetcher {
 
   #fetch(command: Command): void {
     if (command.kind === CommandKind.directory) return;
+    const beneath = this.#beneath(command.mount);
     // To open a device may do something.
-    if (!this.#beneath.nodes.isRegular(command.node)) return;
-    const fd = this.#beneath.open(command.node, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    if (beneath?.nodes.isRegular(command.node) !== true) return;
+    const fd = beneath.open(command.node, O_RDONLY | O_NOATIME | O_NONBLOCK);
     if (fd < 0) return;
     adviseWillNeed(fd, command.offset, AHEAD_BYTES);
     close(fd);

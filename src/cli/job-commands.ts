@@ -1,7 +1,13 @@
 /** The commands about jobs between servers: protect, unprotect, jobs, and what is asked of one. */
 import Table from "cli-table3";
 
-import type { JobStatus, ReplicaStatus, SourceStatus } from "../agent/jobs/job-status.ts";
+import type { ListedDifference } from "../agent/difference-list.ts";
+import type {
+  FolderStatus,
+  JobStatus,
+  ReplicaStatus,
+  SourceStatus,
+} from "../agent/jobs/job-status.ts";
 import type { Unprotected } from "../agent/jobs/jobs.ts";
 import type { Promotion } from "../agent/jobs/promotion.ts";
 import type { PromotionRecord } from "../agent/jobs/target-record.ts";
@@ -66,7 +72,7 @@ export async function runUnprotect(
   const body = { job, deletesReplica: given.deleteReplica === true };
   const { replicas } = await askAgent<Unprotected>(given, "unprotect", body);
   output.json({ event: "unprotected", job, replicas });
-  output.text(`job ${job} has ended; its folder is as it was before`);
+  output.text(`job ${job} has ended; its folders are as they were before`);
   for (const { agent, replica, problem } of replicas) {
     if (problem !== null) output.text(`  ${agent} was not told, and keeps its replica: ${problem}`);
     else if (replica !== null) output.text(`  the last replica on ${agent} is in ${replica}`);
@@ -104,7 +110,7 @@ function sourceTable(sources: readonly SourceStatus[]): string {
   const table = new Table({ head: ["job", "folders", "to", "protected", "behind", "queue"] });
   for (const {
     name,
-    paths,
+    folders,
     targets,
     protected: isProtected,
     queueBytes,
@@ -116,7 +122,7 @@ function sourceTable(sources: readonly SourceStatus[]): string {
     });
     table.push([
       name,
-      paths.join("\n"),
+      folders.map(shownFolder).join("\n"),
       targets.map(({ agent }) => agent).join("\n"),
       isProtected ? "yes" : "NO",
       behind.join("\n"),
@@ -126,8 +132,19 @@ function sourceTable(sources: readonly SourceStatus[]): string {
   return table.toString();
 }
 
-function promotedTo({ path, isDone }: PromotionRecord): string {
-  return isDone ? `promoted to ${path}` : `being promoted to ${path}`;
+function shownFolder({ path, state }: FolderStatus): string {
+  return state === "captured" ? path : `${path} (${state})`;
+}
+
+function promotedTo({ paths, isDone }: PromotionRecord): string {
+  const where = paths.join("\n");
+  return isDone ? `promoted to ${where}` : `being promoted to ${where}`;
+}
+
+/** With the path of each where there are several. */
+function shownReplicas(folders: readonly FolderStatus[]): string {
+  const isOne = folders.length === 1;
+  return folders.map(({ path, replica }) => (isOne ? replica : `${replica} of ${path}`)).join("\n");
 }
 
 function replicaTable(replicas: readonly ReplicaStatus[]): string {
@@ -135,14 +152,21 @@ function replicaTable(replicas: readonly ReplicaStatus[]): string {
   for (const {
     name,
     source,
-    replica,
+    folders,
     isConnected,
     promotion,
     durableLsn,
     appliedLsn,
   } of replicas) {
     const state = promotion === null ? (isConnected ? "yes" : "NO") : promotedTo(promotion);
-    table.push([name, source, replica, state, String(durableLsn), String(appliedLsn)]);
+    table.push([
+      name,
+      source,
+      shownReplicas(folders),
+      state,
+      String(durableLsn),
+      String(appliedLsn),
+    ]);
   }
   return table.toString();
 }
@@ -159,14 +183,20 @@ export async function runJobFlush(
 }
 
 export async function runPromote(
-  given: AskArguments & { readonly job: string; readonly at?: string; readonly force?: boolean },
+  given: AskArguments & {
+    readonly job: string;
+    readonly at?: readonly string[];
+    readonly force?: boolean;
+  },
 ): Promise<number> {
   const output = outputFor(given.json === true);
-  const { job, at, force } = given;
+  const { job, at = [], force } = given;
   const promotion = await askAgent<Promotion>(given, "promote", { job, at, force: force === true });
-  const { path, lsn, epoch, started } = promotion;
+  const { paths, lsn, epoch, started } = promotion;
   output.json({ event: "promoted", ...promotion });
-  output.text(`${job} is at ${path} now, with everything up to LSN ${lsn} (epoch ${epoch})`);
+  output.text(
+    `${job} is at ${paths.join(", ")} now, with everything up to LSN ${lsn} (epoch ${epoch})`,
+  );
   if (started === null) return ExitCode.ok;
   output.text(
     `  start command: exit code ${started.code}${started.output && `\n${started.output}`}`,
@@ -175,8 +205,14 @@ export async function runPromote(
 }
 
 interface VerifyAnswer {
-  readonly targets: readonly { readonly agent: string; readonly different?: number }[];
+  readonly targets: readonly {
+    readonly agent: string;
+    readonly different?: number;
+    readonly differences?: readonly ListedDifference[];
+  }[];
 }
+
+const LISTED_MAX = 20;
 
 export async function runJobVerify(
   given: AskArguments & { readonly job: string; readonly repair?: boolean },
@@ -186,9 +222,13 @@ export async function runJobVerify(
   const answer = await askAgent<VerifyAnswer>(given, "job-verify", { job: given.job, repair });
   output.json({ event: "verified", ...answer });
   let differs = false;
-  for (const { agent, different = 0 } of answer.targets) {
+  for (const { agent, different = 0, differences = [] } of answer.targets) {
     const what = different === 0 ? "is equal" : `differs in ${different} places`;
     output.text(`${agent}: ${what}${different > 0 && repair ? ", repaired" : ""}`);
+    for (const { path, what } of differences.slice(0, LISTED_MAX)) {
+      output.text(`  ${path}: ${what.join(", ")}`);
+    }
+    if (differences.length > LISTED_MAX) output.text("  and others; more with --json");
     differs ||= different > 0;
   }
   return differs && !repair ? ExitCode.failed : ExitCode.ok;

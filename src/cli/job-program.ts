@@ -20,19 +20,32 @@ function addPromote(program: Command, setExitCode: SetExitCode): void {
     .summary("make the replica of a job the place where its applications run")
     .description(
       "Runs on the target. Applies everything that was received, takes nothing from the source\n" +
-        "any more, shows the replica at its path, captures it again, and runs the job's start\n" +
-        "command.",
+        "any more, shows the replicas at their paths, captures them again, and runs the job's\n" +
+        "start command.",
     )
     .argument("<job>", "its name or id")
-    .option("--at <path>", "where to show it (default: the path that it had on the source)")
+    .option(
+      "--at <path>",
+      "where to show it (default: as on the source); of several folders: OLD=NEW, which can be\n" +
+        "repeated, or the folder that is to hold them all",
+      repeated,
+    )
     .option("--force", "also a replica that is not complete")
     .option("--state <dir>", STATE_HELP)
     .option("--json", "print JSON")
-    .addHelpText("after", "\nExamples:\n  standin promote mail\n  standin promote db --at /srv/db2")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  standin promote mail\n  standin promote db --at /srv/db2\n" +
+        "  standin promote shop --at /srv/db=/data/db --at /srv/files=/data/files",
+    )
     .action(async (job: string, options) => {
       const { runPromote } = await import("./job-commands.ts");
       setExitCode(await runPromote({ job, ...options }));
     });
+}
+
+function repeated(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function addProtect(program: Command, setExitCode: SetExitCode): void {
@@ -40,13 +53,14 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
     .command("protect")
     .summary("protect folders of this server with a replica on another")
     .description(
-      "Mounts over the folder in place, copies it to the other servers while it is in use, and\n" +
-        "then sends every change in order. Goes on by itself after restarts, until unprotect.",
+      "Mounts over the folders in place, copies them to the other servers while they are in\n" +
+        "use, and then sends every change, of all of them in one order. Goes on by itself after\n" +
+        "restarts, until unprotect.",
     )
-    .argument("<path...>", "folder to protect")
+    .argument("<path...>", "folders to protect, 8 at most")
     .requiredOption("--to <agent...>", "servers that get a replica, by name (standin agents)")
-    .option("--name <job>", "name of the job (default: the folder's)")
-    .option("--replica <dir>", "folder for the replica there (default: in the agent's state)")
+    .option("--name <job>", "name of the job (default: the first folder's)")
+    .option("--replica <dir>", "folder for the replicas there (default: in the agent's state)")
     .option("--include <glob...>", "copy only what matches")
     .option("--exclude <glob...>", "leave out what matches")
     .addOption(
@@ -79,6 +93,7 @@ believe that they are the one. Use it where the target cannot lose the network a
 Examples:
   standin protect /srv/mail --to mail2
   standin protect /srv/db --to db2 db3 --name db --limit 20M
+  standin protect /var/lib/postgresql /srv/files --to shop2 --name shop
   standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,
     )
     .action(async (paths: string[], options) => {

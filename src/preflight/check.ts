@@ -9,6 +9,8 @@ export interface PreflightPlan {
   readonly source: string;
   readonly replica: string;
   readonly allowOpenFiles: boolean;
+  /** The other folders that are protected together with SOURCE. */
+  readonly siblings?: readonly string[];
 }
 
 export interface OtherInstance {

@@ -18,6 +18,15 @@ export const foldersApartCheck: Check = {
   },
 };
 
+/** One of the folders is the other, or lies in it, by path or by bind mounts. */
+export function overlap(
+  a: string,
+  b: string,
+  surroundings: Pick<Surroundings, "identity">,
+): boolean {
+  return isSame(a, b, surroundings) || isInside(a, b, surroundings) || isInside(b, a, surroundings);
+}
+
 function refusal(code: string, message: string): Finding {
   return {
     level: "error",
@@ -27,7 +36,7 @@ function refusal(code: string, message: string): Finding {
   };
 }
 
-function isSame(a: string, b: string, { identity }: Surroundings): boolean {
+function isSame(a: string, b: string, { identity }: Pick<Surroundings, "identity">): boolean {
   const [first, second] = [identity(a), identity(b)];
   if (first === undefined || second === undefined) return a === b;
   return first.device === second.device && first.inode === second.inode;
@@ -36,7 +45,11 @@ function isSame(a: string, b: string, { identity }: Surroundings): boolean {
 /**
  * By path, and by the folders above `path` themselves: a bind mount shows one folder at two paths.
  */
-function isInside(path: string, folder: string, surroundings: Surroundings): boolean {
+function isInside(
+  path: string,
+  folder: string,
+  surroundings: Pick<Surroundings, "identity">,
+): boolean {
   if (isAtOrBelow(path, folder)) return true;
   for (let above = parentOf(path); above !== undefined; above = parentOf(above)) {
     if (isSame(above, folder, surroundings)) return true;

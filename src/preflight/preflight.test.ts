@@ -76,6 +76,16 @@ function boundIdentity(path: string) {
   return SOUND.identity(path === "/elsewhere" ? "/srv/mail" : path);
 }
 
+test("preflight() refuses folders of one job that hold the same files", () => {
+  const with_ = (sibling: string) => ({ siblings: ["/home", sibling] });
+  for (const sibling of ["/srv/mail", "/srv", "/srv/mail/below"]) {
+    assert.deepEqual(codes({}, with_(sibling)), ["error PATHS_OVERLAP"], sibling);
+  }
+  assert.deepEqual(codes({}, with_("/srv/mail2")), []);
+  const bound = { identity: boundIdentity };
+  assert.deepEqual(codes(bound, with_("/elsewhere/below")), ["error PATHS_OVERLAP"]);
+});
+
 test("preflight() names processes with files open for writing, once each", () => {
   const files = [
     openFile("/srv/mail/index", 0o2),

@@ -9,6 +9,7 @@ import { openFilesCheck } from "./open-files.ts";
 import { otherInstancesCheck } from "./other-instances.ts";
 import { privilegesCheck } from "./privileges.ts";
 import { replicaSpaceCheck } from "./replica-space.ts";
+import { siblingsApartCheck } from "./siblings-apart.ts";
 import { sourceReadableCheck } from "./source-readable.ts";
 
 export const CHECKS: readonly Check[] = [
@@ -17,6 +18,7 @@ export const CHECKS: readonly Check[] = [
   sourceReadableCheck,
   otherInstancesCheck,
   foldersApartCheck,
+  siblingsApartCheck,
   fileHandlesCheck,
   openFilesCheck,
   nestedMountsCheck,

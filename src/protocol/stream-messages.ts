@@ -12,6 +12,8 @@ export interface StreamMount {
   readonly path: string;
   /** Inode number of the folder itself, beneath the mount. */
   readonly rootIno: number;
+  /** Name of the folder that holds its replica, in the job's replica folder on each target. */
+  readonly folder: string;
 }
 
 /** Parameters of the hello by which a source opens a stream. */
@@ -117,6 +119,8 @@ export function parseStreamHello(fields: Fields): StreamHello {
   const isStream = typeof stream === "string" && /^[0-9a-f]{32}$/.test(stream);
   if (!isJobId(job) || typeof name !== "string" || !isStream) bad("hello");
   if (orphans !== "keep" && orphans !== "aside" && orphans !== "delete") bad("hello");
+  const mounts = list(fields, "mounts").map(parseMount);
+  if (!areDistinct(mounts)) bad("hello");
   return {
     job,
     name,
@@ -125,7 +129,7 @@ export function parseStreamHello(fields: Fields): StreamHello {
     firstLsn: count(fields, "firstLsn"),
     lastLsn: count(fields, "lastLsn"),
     epoch: count(fields, "epoch"),
-    mounts: list(fields, "mounts").map(parseMount),
+    mounts,
     include: texts(fields, "include"),
     exclude: texts(fields, "exclude"),
     orphans,
@@ -140,14 +144,27 @@ export function isJobId(value: unknown): value is string {
   return typeof value === "string" && /^[0-9a-f]{8,64}$/.test(value);
 }
 
-function parseMount(value: unknown): StreamMount {
+/** What may be the name of a replica's folder: nothing that leads elsewhere, or hides. */
+const FOLDER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/;
+
+/** @throws {FrameError} */
+export function parseMount(value: unknown): StreamMount {
   const fields = value as Fields;
   if (typeof value !== "object" || value === null) bad("mount");
   const { path } = fields;
   if (typeof path !== "string" || !path.startsWith("/")) bad("mount");
   const index = count(fields, "index");
   if (index > 0xffff) bad("mount");
-  return { index, path, rootIno: count(fields, "rootIno") };
+  // Before jobs had several paths, folders were named by the index.
+  const { folder = String(index) } = fields;
+  if (typeof folder !== "string" || !FOLDER.test(folder)) bad("mount");
+  return { index, path, rootIno: count(fields, "rootIno"), folder };
+}
+
+function areDistinct(mounts: readonly StreamMount[]): boolean {
+  const indexes = new Set(mounts.map(({ index }) => index));
+  const folders = new Set(mounts.map(({ folder }) => folder));
+  return mounts.length > 0 && indexes.size === mounts.length && folders.size === mounts.length;
 }
 
 /** @throws {FrameError} */

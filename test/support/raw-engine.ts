@@ -39,7 +39,7 @@ export class RawEngine {
 
   /** An engine that takes over from the one before, as after SIGKILL. */
   start(): void {
-    const shared = allocateShared();
+    const shared = allocateShared(1);
     this.ring.voidHoles();
     const intents = new Intents(this.ring, 0, 0);
     if (this.#isAdopted) intents.collectDoubts();

@@ -20,6 +20,8 @@ const FLUSH_SECONDS = 90;
 export class Servers {
   readonly agents: readonly AgentRun[];
   readonly folder: string;
+  /** All that {@link protect} protects: {@link folder} and what a test adds. */
+  readonly folders: string[];
   readonly home: string;
   #network: IsolatedNetwork | undefined;
 
@@ -27,6 +29,7 @@ export class Servers {
     this.agents = agents;
     this.home = home;
     this.folder = join(home, "source");
+    this.folders = [this.folder];
     mkdirSync(this.folder);
   }
 
@@ -62,10 +65,18 @@ export class Servers {
     return this.agents[1] as AgentRun;
   }
 
-  /** Protects the folder with replicas on all others, and waits until they are complete. */
+  /** Another folder that is protected with the first one, `name` beside it. */
+  addFolder(name: string): string {
+    const folder = join(this.home, name);
+    mkdirSync(folder, { recursive: true });
+    this.folders.push(folder);
+    return folder;
+  }
+
+  /** Protects the folders with replicas on all others, and waits until they are complete. */
   async protect(...options: string[]): Promise<void> {
     const names = this.agents.slice(1).map((_, i) => `s${i + 1}`);
-    this.source.json("protect", this.folder, "--name", JOB, ...options, "--to", ...names);
+    this.source.json("protect", ...this.folders, "--name", JOB, ...options, "--to", ...names);
     this.flush();
   }
 
@@ -87,9 +98,11 @@ export class Servers {
     return found as ReplicaStatus;
   }
 
-  /** Where the replica is on the disk of an agent. */
-  replica(agent: AgentRun = this.target): string {
-    return `${this.replicaStatus(agent).replica}/0`;
+  /** Where the replica of a folder is on the disk of an agent. */
+  replica(agent: AgentRun = this.target, folder: string = this.folder): string {
+    const found = this.replicaStatus(agent).folders.find(({ path }) => path === folder);
+    if (found === undefined) throw new Error(`there is no replica of ${folder}`);
+    return found.replica;
   }
 
   async untilProtected(): Promise<void> {
@@ -108,15 +121,21 @@ export class Servers {
     );
   }
 
+  /** Whether all folders are. */
   isMounted(): boolean {
-    return readMountTable().some(({ path }) => path === this.folder);
+    return this.#mounted().length === this.folders.length;
+  }
+
+  #mounted(): string[] {
+    const mounted = new Set(readMountTable().map(({ path }) => path));
+    return this.folders.filter((folder) => mounted.has(folder));
   }
 
   /** All that belongs to the source dies at once, as with its machine. */
   killSource(): void {
     this.source.kill();
     for (const folder of this.#shared("jobs")) killUsersOf(folder);
-    spawnSync("umount", ["-l", this.folder]);
+    for (const folder of this.folders) spawnSync("umount", ["-l", folder]);
   }
 
   /** Shared memory of the jobs that the agents send or receive. */
@@ -148,7 +167,7 @@ export class Servers {
 
   async untilUnmounted(): Promise<void> {
     await until(
-      () => !this.isMounted() || undefined,
+      () => this.#mounted().length === 0 || undefined,
       () => "it is still mounted",
     );
   }

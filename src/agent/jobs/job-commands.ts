@@ -2,7 +2,7 @@
 import { StandinError } from "../../base/errors.ts";
 import { processorCount } from "../../platform/machine.ts";
 import type { AgentCommands } from "../agent-commands.ts";
-import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
+import { defaultRingBytes, defaultWorkers, PATHS_MAX } from "../ring-sizes.ts";
 import type { Jobs } from "./jobs.ts";
 import type { JobSettings } from "./source-record.ts";
 
@@ -13,9 +13,9 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
     const { id, name } = await jobs.protect(settingsOf(body), body["allowOpenFiles"] === true);
     return { id, name };
   });
-  commands.add("promote", async ({ job, at, force }) => {
-    const path = typeof at === "string" ? at : undefined;
-    return await jobs.promote(String(job), path, force === true);
+  commands.add("promote", async (body) => {
+    const { job, force } = body;
+    return await jobs.promote(String(job), texts(body, "at"), force === true);
   });
   commands.add("unprotect", ({ job, deletesReplica }) =>
     jobs.unprotect(String(job), deletesReplica === true),
@@ -47,11 +47,13 @@ function settingsOf(body: Body): JobSettings {
       hint: "standin protect PATH --to AGENT",
     });
   }
-  if (paths.length > 1) {
-    throw new StandinError("ONE_PATH", "a job protects one folder in this release", {
-      hint: "Protect each folder with a job of its own, or the folder that holds them all.",
+  if (paths.length > PATHS_MAX) {
+    throw new StandinError("TOO_MANY_PATHS", `a job protects ${PATHS_MAX} folders at most`, {
+      hint: "Protect the folder that holds them all, or divide them among several jobs.",
     });
   }
+  const workers = defaultWorkers(processorCount(), paths.length);
+  const ringBytes = body["ringBytes"];
   return {
     name,
     paths,
@@ -64,8 +66,8 @@ function settingsOf(body: Body): JobSettings {
     limitBytes: typeof limitBytes === "number" && limitBytes > 0 ? limitBytes : null,
     onFailureSeconds: secondsOf(body["onFailureSeconds"]),
     startCommand: typeof body["startCommand"] === "string" ? body["startCommand"] : null,
-    ringBytes: typeof body["ringBytes"] === "number" ? body["ringBytes"] : RING_BYTES_DEFAULT,
-    workers: defaultWorkers(processorCount()),
+    ringBytes: typeof ringBytes === "number" ? ringBytes : defaultRingBytes(workers),
+    workers,
   };
 }
 

@@ -1,10 +1,11 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
 import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
+import type { TargetCopy } from "../../protocol/stream-messages.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
 import type { TargetJob } from "./target-job.ts";
-import type { PromotionRecord } from "./target-record.ts";
+import { type PromotionRecord, replicaOf, type TargetRecord } from "./target-record.ts";
 import type { TargetLink } from "./target-link.ts";
 
 export interface TargetStatus {
@@ -27,12 +28,23 @@ export interface TargetStatus {
   readonly reasons: readonly StatusReason[];
 }
 
+/** One of a job's folders. */
+export interface FolderStatus {
+  /** On the source. */
+  readonly path: string;
+  /** On the target: where its replica lies. On the source: its name in each target's folder. */
+  readonly replica: string;
+  /** In words: "captured", "complete", … */
+  readonly state: string;
+}
+
 /** Of a job that is sent from here. */
 export interface SourceStatus {
   readonly role: "source";
   readonly id: string;
   readonly name: string;
   readonly paths: readonly string[];
+  readonly folders: readonly FolderStatus[];
   readonly epoch: number;
   readonly protected: boolean;
   readonly reasons: readonly StatusReason[];
@@ -52,7 +64,9 @@ export interface ReplicaStatus {
   readonly id: string;
   readonly name: string;
   readonly source: string;
+  /** Folder that holds the folders of the replicas. */
   readonly replica: string;
+  readonly folders: readonly FolderStatus[];
   readonly epoch: number;
   readonly promotion: PromotionRecord | null;
   readonly isConnected: boolean;
@@ -79,6 +93,7 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
     id,
     name,
     paths,
+    folders: sourceFolders(job),
     epoch,
     protected: all.length === 0 && targets.length > 0,
     reasons,
@@ -95,15 +110,28 @@ function livingPid(process: ProcessIdentity | undefined): number | null {
   return process !== undefined && isAlive(process) ? process.pid : null;
 }
 
+function sourceFolders({ record, capture }: SourceJob): FolderStatus[] {
+  const unmounted = new Set(capture.unmountedPaths());
+  return record.mounts.map(({ path, folder: replica }) => {
+    if (record.fenced !== null) return { path, replica, state: "given up" };
+    return { path, replica, state: unmounted.has(path) ? "not mounted" : "captured" };
+  });
+}
+
 function jobReasons(job: SourceJob): StatusReason[] {
   const { fenced, targets } = job.record;
   if (fenced !== null) return [{ code: "FENCED", message: fenced }];
-  const { isBroken, isMounted, known } = job.capture;
-  const { isServing, keeper } = known;
+  const { isBroken, known } = job.capture;
+  const { isServing, keeper, isMounted } = known;
   const isKeeperAlive = keeper !== undefined && isAlive(keeper);
   const facts = { isStopping: false, isBroken, isMounted, isServing, isKeeperAlive };
   const reasons = captureReasons(facts);
   const add = (code: string, message: string) => reasons.push({ code, message });
+  if (isMounted) {
+    for (const path of job.capture.unmountedPaths()) {
+      add("MOUNT_LOST", `${path} is not mounted: changes there are not captured`);
+    }
+  }
   if (targets.length === 0) add("NO_TARGET", "the job has no target: changes go nowhere");
   const { recording, opsLost } = job.sample();
   if (recording === "gap") add("GAP", `${opsLost} changes were not captured, a resync follows`);
@@ -163,14 +191,34 @@ function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number
   return reasons;
 }
 
+/** The copies become complete together: the order over all of them is one. */
+function replicaFolders(record: TargetRecord, due: TargetCopy["due"]): FolderStatus[] {
+  const { mounts, promotion } = record;
+  return mounts.map((mount, i) => {
+    const { path } = mount;
+    const replica = replicaOf(record, mount);
+    if (promotion === null) return { path, replica, state: COPY_STATES[due] };
+    const state = promotion.isDone ? "promoted to" : "being promoted to";
+    return { path, replica, state: `${state} ${promotion.paths[i] ?? ""}` };
+  });
+}
+
+const COPY_STATES = {
+  none: "complete",
+  mirror: "being copied for the first time",
+  resync: "being compared",
+} as const;
+
 export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
-  const { job, name, source, replica, epoch, promotion, isPaused, due } = record;
+  const { job, name, source, replica, epoch, promotion, isPaused } = record;
+  const due = life?.copyState.due ?? record.due;
   return {
     role: "target",
     id: job,
     name,
     source: source.name,
     replica,
+    folders: replicaFolders(record, due),
     epoch,
     promotion,
     isConnected: life?.stream.isConnected ?? false,
@@ -179,7 +227,7 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     appliedLsn: life?.ring.applied ?? 0,
     duplicates: life?.stream.duplicates ?? 0,
     isPaused,
-    due: life?.copyState.due ?? due,
+    due,
     problem: life?.problem ?? null,
   };
 }

@@ -4,6 +4,8 @@ import { randomBytes } from "node:crypto";
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { listNames, makePrivateFolder } from "../../platform/files.ts";
+import { readMountTable } from "../../platform/mount-table.ts";
+import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
 import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
@@ -15,7 +17,8 @@ import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
 import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
 import { Promoter, type Promotion } from "./promotion.ts";
-import { chooseReplicaFolder } from "./replica-folder.ts";
+import { refuseOverlaps, refuseReplicas, replicaFolders } from "./job-paths.ts";
+import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { ITSELF, TargetJob } from "./target-job.ts";
@@ -92,7 +95,7 @@ export class Jobs implements Loop {
     this.#watching = watchForFailures({
       ...this.#parts,
       targets: this.#targets,
-      promote: (job) => this.promote(job, undefined, false),
+      promote: (job) => this.promote(job, [], false),
       signal: this.#stopping.signal,
     });
   }
@@ -220,6 +223,7 @@ export class Jobs implements Loop {
     }
     const taken = [...this.#targets.values()].map(({ record }) => record);
     const replica = chooseReplicaFolder(parameters["replica"], hello.name, home, taken);
+    refuseCaptured(replica, readMountTable());
     makePrivateFolder(this.#targetsHome);
     makePrivateFolder(home);
     const record = newTargetRecord(hello, peer, replica, currentBootId());
@@ -271,6 +275,7 @@ export class Jobs implements Loop {
       });
     }
     rulesOf(settings);
+    this.#refuseTaken(settings.paths.map((path) => realFolder(path, path).path));
     const targets = settings.targets.map(({ agent }) => {
       const { id } = store.findMember(agent);
       if (id !== store.identity.id) return { agent: id };
@@ -278,20 +283,33 @@ export class Jobs implements Loop {
         hint: "For a second copy on this machine there is standin local.",
       });
     });
-    const fixed = { epoch: 1, bind: null };
+    const fixed = { epoch: 1, binds: [] };
     const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
     return job.record;
+  }
+
+  #refuseTaken(paths: readonly string[]): void {
+    const surroundings = machineSurroundings([]);
+    const jobs = listNames(this.#sourcesHome)
+      .map((id) => SourceJob.load(`${this.#sourcesHome}/${id}`))
+      .filter((record) => record?.fenced === null)
+      .filter((record) => record !== undefined);
+    refuseOverlaps(paths, jobs, surroundings);
+    const replicas = [...this.#targets.values()].map(({ record }) => record);
+    const received = replicas.filter(({ promotion }) => promotion === null);
+    refuseReplicas(paths, received, surroundings);
   }
 
   /** A job that is new here. When it does not start, nothing of it is left. */
   async #openNew(
     settings: JobSettings,
-    fixed: Pick<SourceRecord, "epoch" | "bind">,
+    fixed: Pick<SourceRecord, "epoch" | "binds">,
     allowOpenFiles: boolean,
   ): Promise<SourceJob> {
-    const mounts = settings.paths.map((given, index) => {
-      const { path, inode } = realFolder(given, given);
-      return { index, path, rootIno: inode };
+    const folders = settings.paths.map((given) => realFolder(given, given));
+    const names = replicaFolders(folders.map(({ path }) => path));
+    const mounts = folders.map(({ path, inode }, index) => {
+      return { index, path, rootIno: inode, folder: names[index] ?? "" };
     });
     const id = randomBytes(8).toString("hex");
     const stream = randomBytes(16).toString("hex");
@@ -313,13 +331,13 @@ export class Jobs implements Loop {
    * The replica of a job, by name or id, becomes the place where the applications run.
    * @throws {StandinError} `UNKNOWN_JOB`, and what {@link Promoter.promote} throws
    */
-  async promote(job: string, at: string | undefined, isForced: boolean): Promise<Promotion> {
+  async promote(job: string, at: readonly string[], isForced: boolean): Promise<Promotion> {
     return await this.#promoter.promote(this.#targetNamed(job), at, isForced);
   }
 
   #isCaptured(folder: string): boolean {
     return listNames(this.#sourcesHome).some((id) => {
-      return SourceJob.load(`${this.#sourcesHome}/${id}`)?.bind === folder;
+      return SourceJob.load(`${this.#sourcesHome}/${id}`)?.binds.includes(folder) === true;
     });
   }
 

@@ -7,8 +7,8 @@ import { StandinError } from "../../base/errors.ts";
 import { processorCount } from "../../platform/machine.ts";
 import { runShell, type ShellResult } from "../../platform/run-shell.ts";
 import type { AgentLog } from "../agent-log.ts";
-import { defaultWorkers, RING_BYTES_DEFAULT } from "../ring-sizes.ts";
-import { checkPromotionPath, putReplicaAt } from "./promotion-path.ts";
+import { defaultRingBytes, defaultWorkers } from "../ring-sizes.ts";
+import { checkPromotionPaths, promotionPaths, putReplicaAt } from "./promotion-path.ts";
 import type { JobSettings } from "./source-record.ts";
 import type { TargetJob } from "./target-job.ts";
 import { replicaOf } from "./target-record.ts";
@@ -18,7 +18,8 @@ const START_MS = 600_000;
 
 export interface Promotion {
   readonly name: string;
-  readonly path: string;
+  /** Where the job's folders are now, in their order. */
+  readonly paths: readonly string[];
   /** The replica holds the source's history up to here. */
   readonly lsn: number;
   readonly epoch: number;
@@ -30,10 +31,10 @@ export interface PromoterParts {
   readonly log: AgentLog;
   /** Whether a job of this agent shows the folder already. */
   readonly isCaptured: (folder: string) => boolean;
-  /** Makes a job that shows `bind` at its path, and captures it there. */
+  /** Makes a job that shows `binds` at its paths, and captures them there. */
   readonly capture: (
     settings: JobSettings,
-    fixed: { readonly epoch: number; readonly bind: string },
+    fixed: { readonly epoch: number; readonly binds: readonly string[] },
   ) => Promise<void>;
 }
 
@@ -46,19 +47,21 @@ export class Promoter {
   }
 
   /**
-   * Begins, or goes on with what was begun. @throws {StandinError} `PROMOTED`, `NOT_COMPLETE`,
-   * `PROMOTE_PATH`: nothing was changed; `NOT_APPLIED` and others: it can be called again
+   * Begins, or goes on with what was begun. `at`: see {@link promotionPaths}.
+   *
+   * @throws {StandinError} `PROMOTED`, `NOT_COMPLETE`, `PROMOTE_PATH`: nothing was changed;
+   * `NOT_APPLIED` and others: it can be called again
    */
-  async promote(target: TargetJob, at: string | undefined, isForced: boolean): Promise<Promotion> {
+  async promote(target: TargetJob, at: readonly string[], isForced: boolean): Promise<Promotion> {
     const { promotion, mounts } = target.record;
     if (promotion === null) {
-      const path = at ?? mounts[0]?.path ?? "";
-      checkPromotionPath(path);
-      target.seal(path, isForced);
+      const paths = promotionPaths(mounts, at);
+      checkPromotionPaths(paths);
+      target.seal(paths, isForced);
     } else if (promotion.isDone) {
       const { name } = target.record;
       throw new StandinError("PROMOTED", `the replica of ${name} was promoted at ${promotion.at}`, {
-        hint: `It is at ${promotion.path}.`,
+        hint: `It is at ${promotion.paths.join(", ")}.`,
       });
     }
     return await this.finish(target);
@@ -78,26 +81,26 @@ export class Promoter {
   }
 
   async #finish(target: TargetJob): Promise<Promotion> {
-    const { lsn, path } = await target.applyRest();
+    const { lsn, paths } = await target.applyRest();
     const { name, epoch, startCommand } = target.record;
     const { log } = this.#parts;
-    await this.#capture(target, path);
-    log.info("promoted", `the replica of ${name} is promoted`, { path, lsn, epoch });
-    const started = startCommand === null ? null : await this.#start(startCommand, target, path);
+    await this.#capture(target, paths);
+    log.info("promoted", `the replica of ${name} is promoted`, { paths, lsn, epoch });
+    const started = startCommand === null ? null : await this.#start(startCommand, target, paths);
     target.promotionDone();
-    return { name, path, lsn, epoch, started };
+    return { name, paths, lsn, epoch, started };
   }
 
   /** The new primary captures at once: what is protected next needs only the difference. */
-  async #capture({ record }: TargetJob, path: string): Promise<void> {
-    const [mount] = record.mounts;
-    if (mount === undefined) throw new StandinError("JOB_EMPTY", `${record.name} has no folder`);
-    const bind = replicaOf(record, mount);
-    if (this.#parts.isCaptured(bind)) return;
-    putReplicaAt(bind, path);
+  async #capture({ record }: TargetJob, paths: readonly string[]): Promise<void> {
+    const binds = record.mounts.map((mount) => replicaOf(record, mount));
+    // One job has them all, or there is none yet.
+    if (binds.some((bind) => this.#parts.isCaptured(bind))) return;
+    for (const [i, bind] of binds.entries()) putReplicaAt(bind, paths[i] ?? "");
+    const workers = defaultWorkers(processorCount(), paths.length);
     const settings: JobSettings = {
       name: `${record.name}-promoted`,
-      paths: [path],
+      paths,
       targets: [],
       replica: null,
       include: record.include,
@@ -107,16 +110,17 @@ export class Promoter {
       limitBytes: null,
       onFailureSeconds: null,
       startCommand: null,
-      ringBytes: RING_BYTES_DEFAULT,
-      workers: defaultWorkers(processorCount()),
+      ringBytes: defaultRingBytes(workers),
+      workers,
     };
-    await this.#parts.capture(settings, { epoch: record.epoch, bind });
+    await this.#parts.capture(settings, { epoch: record.epoch, binds });
   }
 
-  async #start(command: string, target: TargetJob, path: string): Promise<ShellResult> {
+  async #start(command: string, target: TargetJob, paths: readonly string[]): Promise<ShellResult> {
     const { name } = target.record;
+    const [first = ""] = paths;
     const result = await runShell(command, {
-      environment: { STANDIN_JOB: name, STANDIN_PATH: path },
+      environment: { STANDIN_JOB: name, STANDIN_PATH: first, STANDIN_PATHS: paths.join("\n") },
       logFile: target.startLog,
       timeoutMs: START_MS,
     });

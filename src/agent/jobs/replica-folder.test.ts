@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { chooseReplicaFolder } from "./replica-folder.ts";
+import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 
 test("a source fills only an empty folder that no other replica is in", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "standin-replica-"));
@@ -24,4 +24,12 @@ test("a source fills only an empty folder that no other replica is in", (t) => {
   writeFileSync(join(folder, "somebody's"), "");
   assert.throws(() => choose(folder), { code: "REPLICA_NOT_EMPTY" });
   assert.throws(() => choose(join(folder, "somebody's")), { code: "REPLICA_NOT_EMPTY" });
+});
+
+test("a replica does not lie in a folder that is captured", () => {
+  const mount = (path: string, type: string) => ({ id: 1, device: "0:1", path, options: [], type });
+  const table = [mount("/", "ext4"), mount("/srv", "fuse.standin"), mount("/srv/disk", "xfs")];
+  assert.throws(() => refuseCaptured("/srv/replica", table), { code: "REPLICA_PROTECTED" });
+  refuseCaptured("/srv/disk/replica", table);
+  refuseCaptured("/var/lib/standin/replicas/1/data", table);
 });

@@ -1,7 +1,7 @@
 /** Where a target puts the replica of a new job. */
 import { StandinError } from "../../base/errors.ts";
 import { fileIdentity, listNames } from "../../platform/files.ts";
-import { isAtOrBelow } from "../../platform/mount-table.ts";
+import { isAtOrBelow, type MountEntry, mountHolding } from "../../platform/mount-table.ts";
 
 /**
  * The folder that the source asked for, if this server can give it; else one in the job's own
@@ -30,6 +30,23 @@ export function chooseReplicaFolder(
   throw new StandinError("REPLICA_NOT_EMPTY", `${wanted} is not empty: ${found}`, {
     hint: "Name a folder of its own with --replica; what is there would be moved aside.",
   });
+}
+
+/**
+ * A captured folder takes what the applier writes, but cannot tell it to write its file system out
+ * (syncfs), so that a power cut would take what was acknowledged. @throws {StandinError}
+ * `REPLICA_PROTECTED`
+ */
+export function refuseCaptured(replica: string, table: readonly MountEntry[]): void {
+  const mount = mountHolding(table, replica);
+  if (mount?.type !== "fuse.standin") return;
+  throw new StandinError(
+    "REPLICA_PROTECTED",
+    `${replica} lies in ${mount.path}, which is protected`,
+    {
+      hint: "Choose a folder that no job protects with --replica: a replica cannot be sent on.",
+    },
+  );
 }
 
 /** Of a folder that may be missing. */

@@ -170,12 +170,13 @@ export class SourceJob {
 
   /** @throws {StandinError} when the folders cannot be mounted, or may not be. */
   async start(): Promise<CaptureStart> {
-    const { bind, paths } = this.#record;
+    const { binds, mounts } = this.#record;
     const verdict = this.#capture.assess();
     const isKept = verdict === "alive" || verdict === "adopt";
     if (!isKept) {
       await this.#askForEpoch();
-      if (bind !== null) putReplicaAt(bind, paths[0] ?? "");
+      await this.#capture.clearDeadMounts();
+      for (const [i, bind] of binds.entries()) putReplicaAt(bind, mounts[i]?.path ?? "");
       await this.#passPreflight();
     }
     this.#announce();
@@ -211,18 +212,22 @@ export class SourceJob {
   }
 
   async #passPreflight(): Promise<void> {
-    await this.#capture.clearDeadMounts();
     const lock = await this.#registry.lock(this.#parts.clock);
     try {
-      for (const { path } of this.#record.mounts) {
+      const { mounts } = this.#record;
+      for (const { path, index } of mounts) {
         const surroundings = machineSurroundings(this.#registry.othersThan(this.#record.id));
         const { allowOpenFiles } = this.#parts;
-        const plan = { source: path, replica: this.#home, allowOpenFiles };
+        const others = mounts.filter((mount) => mount.index !== index);
+        const siblings = others.map((mount) => mount.path);
+        const plan = { source: path, replica: this.#home, allowOpenFiles, siblings };
         for (const { level, code, message, hint } of preflight(plan, surroundings, SOURCE_CHECKS)) {
           if (level === "error") throw new StandinError(code, message, { hint });
           this.#parts.report("warning", `${message}. ${hint}`, { job: this.#record.name, code });
         }
       }
+      // Under the lock: of two jobs that start at one moment, the second one sees the first.
+      this.#announce();
     } finally {
       lock.release();
     }
@@ -231,9 +236,9 @@ export class SourceJob {
   #announce(): void {
     const agent = identify(process.pid);
     if (agent === undefined) return;
-    const { id, paths } = this.#record;
-    const [source = ""] = paths;
-    this.#registry.add({ id, stateDirectory: this.#home, source, replica: null, agent });
+    const { id, mounts } = this.#record;
+    const [source = "", ...siblings] = mounts.map(({ path }) => path);
+    this.#registry.add({ id, stateDirectory: this.#home, source, siblings, replica: null, agent });
   }
 
   #save(change: Partial<SourceRecord>): void {

@@ -2,6 +2,7 @@
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { StreamMount } from "../../protocol/stream-messages.ts";
 import type { Compression } from "../../replication/stream-source.ts";
+import { recordedMounts } from "./job-paths.ts";
 
 const VERSION = 1;
 
@@ -44,15 +45,15 @@ export interface SourceRecord extends JobSettings {
   readonly isPaused: boolean;
   readonly keeper: ProcessIdentity | null;
   readonly engine: ProcessIdentity | null;
-  /** After a promotion: the folder that is shown at the job's path; null otherwise. */
-  readonly bind: string | null;
+  /** After a promotion: the folders that are shown at the paths, in their order; else empty. */
+  readonly binds: readonly string[];
   /** Why this server may not capture any more; null while it may. */
   readonly fenced: string | null;
 }
 
 export function newSourceRecord(
   settings: JobSettings,
-  fixed: Pick<SourceRecord, "id" | "mounts" | "stream" | "bootId" | "epoch" | "bind">,
+  fixed: Pick<SourceRecord, "id" | "mounts" | "stream" | "bootId" | "epoch" | "binds">,
 ): SourceRecord {
   return {
     version: VERSION,
@@ -74,5 +75,14 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (record.version !== VERSION || typeof record.id !== "string") return undefined;
   if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
-  return value as SourceRecord;
+  const mounts = recordedMounts(record.mounts);
+  if (mounts === undefined) return undefined;
+  return { ...(value as SourceRecord), mounts, ...bindsOf(value) };
+}
+
+/** Records of jobs with one path had one folder there. */
+function bindsOf(value: object): Pick<SourceRecord, "binds"> {
+  const { bind, binds } = value as { readonly bind?: string | null; readonly binds?: string[] };
+  if (binds !== undefined) return { binds };
+  return { binds: typeof bind === "string" ? [bind] : [] };
 }

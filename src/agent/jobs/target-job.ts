@@ -26,7 +26,12 @@ import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
-import { parseTargetRecord, replicaOf, type TargetRecord } from "./target-record.ts";
+import {
+  parseTargetRecord,
+  type PromotionRecord,
+  replicaOf,
+  type TargetRecord,
+} from "./target-record.ts";
 
 const PUMP_MS = 2;
 const PUMP_IDLE_MS_MAX = 20;
@@ -225,7 +230,9 @@ export class TargetJob {
         hint: ITSELF,
       });
     }
-    const roots = (list: TargetRecord["mounts"]) => list.map(({ rootIno }) => rootIno).join();
+    const roots = (list: TargetRecord["mounts"]) => {
+      return list.map(({ index, rootIno, folder }) => `${index} ${rootIno} ${folder}`).join();
+    };
     if (roots(mounts) !== roots(hello.mounts) && this.#record.stream === hello.stream) {
       throw new StandinError("JOB_CHANGED", `the folders of job ${name} are others than before`, {
         hint: "End the job and protect the folder anew.",
@@ -292,15 +299,16 @@ export class TargetJob {
   }
 
   /**
-   * The end of receiving: nothing is taken from the source any more, and the replica will be shown
-   * at `path`. Changes nothing when it throws. @throws {StandinError} `NOT_COMPLETE`
+   * The end of receiving: nothing is taken from the source any more, and the replicas will be shown
+   * at `paths`, in the order of the mounts. Changes nothing when it throws. @throws {StandinError}
+   * `NOT_COMPLETE`
    */
-  seal(path: string, isForced: boolean): void {
+  seal(paths: readonly string[], isForced: boolean): void {
     const { due, epoch } = this.#record;
     if (this.#life === undefined) throw notComplete(this.#record.name, "mirror");
     if (due !== "none" && !isForced) throw notComplete(this.#record.name, due);
     const at = new Date(this.#clock.wallMs()).toISOString();
-    const promotion = { at, path, isForced, lsn: null, isDone: false };
+    const promotion = { at, paths, isForced, lsn: null, isDone: false };
     this.#save({ promotion, epoch: epoch + 1 });
     this.#life.stream.seal();
   }
@@ -309,10 +317,10 @@ export class TargetJob {
    * Of a promotion that was begun: applies what was received. @throws {StandinError}
    * `NOT_COMPLETE`, `NOT_APPLIED`
    */
-  async applyRest(): Promise<{ readonly lsn: number; readonly path: string }> {
+  async applyRest(): Promise<Pick<PromotionRecord, "paths"> & { readonly lsn: number }> {
     const { name, promotion, isPaused, due } = this.#record;
     assert(promotion !== null, "a promotion was begun");
-    if (promotion.lsn !== null) return { lsn: promotion.lsn, path: promotion.path };
+    if (promotion.lsn !== null) return { lsn: promotion.lsn, paths: promotion.paths };
     const life = this.#life;
     // A power cut may have come between, and have left no checkpoint to go on from.
     if (life === undefined || (due !== "none" && !promotion.isForced)) throw notComplete(name, due);
@@ -327,7 +335,7 @@ export class TargetJob {
     this.#life = undefined;
     this.#save({ promotion: { ...promotion, lsn } });
     removeTree(this.#shmDir);
-    return { lsn, path: promotion.path };
+    return { lsn, paths: promotion.paths };
   }
 
   /** The applications have their folder. */

@@ -82,6 +82,7 @@ export class TargetLife {
           index: mount.index,
           rootIno: mount.rootIno,
           replica: replicaOf(record, mount),
+          shownAs: mount.path,
         })),
         rules: { include: record.include, exclude: record.exclude },
         orphans: record.orphans,

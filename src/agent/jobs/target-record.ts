@@ -2,14 +2,15 @@
 import type { StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { DueWork } from "../instance-record.ts";
+import { recordedMounts } from "./job-paths.ts";
 
 const VERSION = 1;
 
 export interface PromotionRecord {
   /** When it began. */
   readonly at: string;
-  /** Where the replica is shown. */
-  readonly path: string;
+  /** Where the replicas are shown, in the order of the job's mounts. */
+  readonly paths: readonly string[];
   /** The operator takes it although it is not complete. */
   readonly isForced: boolean;
   /** The last op that was applied; null: not all that was received is applied yet. */
@@ -31,7 +32,7 @@ export interface TargetRecord {
   /** Of the source's ring, see StreamHello. */
   readonly life: number;
   readonly mounts: readonly StreamMount[];
-  /** Folder that holds one folder for each mount, named by its index. */
+  /** Folder that holds one folder for each mount, see {@link replicaOf}. */
   readonly replica: string;
   readonly include: readonly string[];
   readonly exclude: readonly string[];
@@ -85,9 +86,18 @@ export function parseTargetRecord(value: unknown): TargetRecord | undefined {
   if (record.version !== VERSION) return undefined;
   if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
   if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
-  return value as TargetRecord;
+  const mounts = recordedMounts(record.mounts);
+  if (mounts === undefined) return undefined;
+  return { ...(value as TargetRecord), mounts, promotion: promotionOf(record.promotion ?? null) };
+}
+
+/** Records of jobs with one path had one path there. */
+function promotionOf(value: PromotionRecord | null): PromotionRecord | null {
+  if (value === null) return null;
+  const { path, ...rest } = value as PromotionRecord & { readonly path?: string };
+  return path === undefined ? rest : { ...rest, paths: [path] };
 }
 
 export function replicaOf(record: TargetRecord, mount: StreamMount): string {
-  return `${record.replica}/${mount.index}`;
+  return `${record.replica}/${mount.folder}`;
 }
