@@ -20,6 +20,10 @@ export class AgentRun {
   readonly state: string = `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
   /** What the agent logged since its last start. */
   log: LogLine[] = [];
+  /** What it logged in all its lives. */
+  readonly history: LogLine[] = [];
+  /** How often it was started. */
+  starts = 0;
   readonly #prefix: readonly string[];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
@@ -41,32 +45,42 @@ export class AgentRun {
   }
 
   spawn(...options: string[]): void {
-    const args = [MAIN, "agent", "--state", this.state, "--json", ...options];
-    const [command = process.execPath, ...rest] = [...this.#prefix, process.execPath, ...args];
+    const [command, ...rest] = this.#words("agent", "--json", ...options);
     const child = spawn(command, rest, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
-    this.log = [];
+    this.starts += 1;
+    const log: LogLine[] = [];
+    this.log = log;
     this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     let unended = "";
     child.stderr.on("data", (chunk: Buffer) => {
       const lines = (unended + chunk.toString()).split("\n");
       unended = lines.pop() ?? "";
-      for (const line of lines) this.log.push(parsed(line));
+      for (const line of lines.map(parsed)) {
+        log.push(line);
+        this.history.push(line);
+      }
     });
   }
 
   /** Runs a command against this agent's state folder. */
   command(...args: string[]): Ended {
-    const words = [MAIN, ...args, "--state", this.state];
-    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
+    const [command, ...rest] = this.#words(...args);
+    const { status, stdout, stderr } = spawnSync(command, rest, { encoding: "utf8" });
     return { code: status, stdout, stderr };
   }
 
   /** As {@link command}, while the test goes on; the exit code. */
   commandLater(...args: string[]): Promise<number | null> {
-    const words = [MAIN, ...args, "--state", this.state];
-    const child = spawn(process.execPath, words, { stdio: "ignore" });
+    const [command, ...rest] = this.#words(...args);
+    const child = spawn(command, rest, { stdio: "ignore" });
     return new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+  }
+
+  #words(...args: string[]): [string, ...string[]] {
+    const words = [process.execPath, MAIN, ...args, "--state", this.state];
+    const [command = process.execPath, ...rest] = [...this.#prefix, ...words];
+    return [command, ...rest];
   }
 
   /** The same with --json. @throws when it fails. */
