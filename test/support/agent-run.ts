@@ -6,6 +6,8 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { Patience } from "./patience.ts";
+
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 export type LogLine = Readonly<Record<string, unknown>>;
@@ -42,6 +44,10 @@ export class AgentRun {
   async start(...options: string[]): Promise<void> {
     this.spawn(...options);
     await this.waitFor("ready");
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   spawn(...options: string[]): void {
@@ -91,7 +97,7 @@ export class AgentRun {
   }
 
   /** Waits for a line of the log. */
-  async waitFor(event: string, timeoutMs = 30_000): Promise<LogLine> {
+  async waitFor(event: string, timeoutMs = 60_000): Promise<LogLine> {
     return await until(
       () => this.log.find((line) => line["event"] === event),
       () => `no ${event} in the log: ${JSON.stringify(this.log)}`,
@@ -128,11 +134,11 @@ export async function until<T>(
   problem: () => string,
   timeoutMs = 30_000,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  const patience = new Patience(timeoutMs);
   for (;;) {
     const found = probe();
     if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(problem());
+    if (patience.isOver()) throw new Error(problem());
     await sleep(50);
   }
 }

@@ -17,7 +17,7 @@ import { IsolatedNetwork } from "./isolated-network.ts";
 import { killQuietly, killUsersOf } from "./kill-users.ts";
 
 const JOB = "data";
-const FLUSH_SECONDS = 90;
+const FLUSH_SECONDS = 240;
 /** For a new process to take over; this machine may be busy with others' work. */
 const PROCESS_MS = 60_000;
 
@@ -174,12 +174,17 @@ export class Servers {
     );
   }
 
+  /** Of the target. */
+  applier(): number {
+    return this.#word("replicas", HeaderAt.readerPid);
+  }
+
   /** Kills the applier of the target, and waits until another works. */
   async replaceApplier(): Promise<void> {
-    const before = this.#word("replicas", HeaderAt.readerPid);
+    const before = this.applier();
     killQuietly(before);
     await until(
-      () => this.#word("replicas", HeaderAt.readerPid) !== before || undefined,
+      () => this.applier() !== before || undefined,
       () => "no new applier",
       PROCESS_MS,
     );
