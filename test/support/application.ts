@@ -8,10 +8,23 @@ import { LoadProcess } from "./load-process.ts";
 
 const LOAD = join(import.meta.dirname, "mixed-load.ts");
 
+/** A stretch of time by the wall clock. */
+export interface Stretch {
+  readonly atMs: number;
+  readonly ms: number;
+}
+
+/** Of which one operation took the whole. */
+export interface Pause extends Stretch {
+  readonly kind: string;
+}
+
 export interface ApplicationResult {
   readonly ops: number;
-  readonly longestMs: number;
-  readonly longest: string;
+  /** Operations that took long. */
+  readonly pauses: readonly Pause[];
+  /** In which no operation ended, whether or not one had begun: the process may not have run. */
+  readonly silences: readonly Stretch[];
 }
 
 export class Application {

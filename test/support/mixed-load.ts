@@ -30,6 +30,9 @@ const FILES_MAX = 150;
 const OPEN_MAX = 8;
 const SIZE_MAX = 200_000;
 
+/** A shorter one is not worth a line. */
+const PAUSE_MS_MIN = 100;
+
 interface Content {
   bytes: Buffer;
 }
@@ -48,8 +51,10 @@ class MixedLoad {
   readonly #nameless: Nameless[] = [];
   #next = 0;
   ops = 0;
-  longestMs = 0;
-  longest = "";
+  /** See ApplicationResult. */
+  readonly pauses: { kind: string; atMs: number; ms: number }[] = [];
+  readonly silences: { atMs: number; ms: number }[] = [];
+  #lastEndMs = performance.now();
 
   constructor(folder: string, seed: number) {
     this.#folder = folder;
@@ -186,16 +191,23 @@ class MixedLoad {
     if (size > FILES_MAX) kind = "unlink";
     const startMs = performance.now();
     this.#kinds[kind]?.();
-    const tookMs = performance.now() - startMs;
-    if (tookMs > this.longestMs) {
-      this.longestMs = tookMs;
-      this.longest = kind;
-    }
+    this.#note(kind, startMs);
     this.ops += 1;
     if (this.#nameless.length <= OPEN_MAX) return;
     const oldest = this.#nameless.shift()!;
     this.#verifyNameless(oldest);
     closeSync(oldest.fd);
+  }
+
+  #note(kind: string, startMs: number): void {
+    const endMs = performance.now();
+    const of = (fromMs: number) => ({
+      atMs: performance.timeOrigin + fromMs,
+      ms: Math.round(endMs - fromMs),
+    });
+    if (endMs - startMs > PAUSE_MS_MIN) this.pauses.push({ kind, ...of(startMs) });
+    if (endMs - this.#lastEndMs > PAUSE_MS_MIN) this.silences.push(of(this.#lastEndMs));
+    this.#lastEndMs = endMs;
   }
 
   /** All that it wrote is there, and nothing else. */
@@ -223,5 +235,5 @@ while (!isStopping) {
   await nextTurn();
 }
 load.finish();
-const { ops, longestMs, longest } = load;
-process.stdout.write(JSON.stringify({ ops, longestMs, longest }));
+const { ops, pauses, silences } = load;
+process.stdout.write(JSON.stringify({ ops, pauses, silences }));
