@@ -1,5 +1,5 @@
 /**
- * An application that knows what it wrote: `mixed-load.ts FOLDER SEED`. Does a mixture of
+ * An application that knows what it wrote: `mixed-load.ts FOLDER SEED [PACE]`. Does a mixture of
  * everything in its folder until SIGTERM, checks each result and each content against a model of
  * its own, and prints how it went as JSON. Ends with an error at the first thing that is wrong.
  */
@@ -23,7 +23,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { Prng } from "../../src/base/prng.ts";
 
 const FILES_MAX = 150;
@@ -228,11 +228,12 @@ let isStopping = false;
 process.once("SIGTERM", () => {
   isStopping = true;
 });
-const [, , folder = "", seed = "1"] = process.argv;
+const [, , folder = "", seed = "1", pace = "0"] = process.argv;
+const paceMs = Number(pace);
 const load = new MixedLoad(folder, Number(seed));
 while (!isStopping) {
   load.step();
-  await nextTurn();
+  await (paceMs === 0 ? nextTurn() : sleep(paceMs));
 }
 load.finish();
 const { ops, pauses, silences } = load;
