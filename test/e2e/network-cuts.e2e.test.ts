@@ -18,11 +18,11 @@ const skip = skipUnless(
   ...(["root", "fuse", "fuse-resend", "network-namespaces"] as const),
   ...(["command:ip", "command:nft"] as const),
 );
-const CUTS = Number(process.env.STANDIN_CUTS ?? 4);
+const CUTS = Number(process.env.STANDIN_CUTS ?? 3);
 const MS_MIN = 50;
 const MS_MAX = 20_000;
 /** Peers give each other up after 10 s. */
-const LONG_MS = 12_000;
+const LONG_MS = 11_500;
 const timeout = 240_000 + CUTS * 30_000;
 
 test(`the network is cut ${CUTS} times`, { skip, timeout }, async (t) => {
