@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { compareTrees } from "../../test/support/compare-trees.ts";
+import { assertEachOnce, readOpAccount } from "../../test/support/op-account.ts";
 import { FakeSource } from "../../test/support/fake-source.ts";
 import { RandomOperations } from "../../test/support/random-operations.ts";
 import { Prng } from "../base/prng.ts";
@@ -179,6 +180,7 @@ test(`the applier loses and repeats nothing when killed at random (seed ${SEED})
   assert.deepEqual(bench.differences(), [], shown);
   const status = bench.events.findLast((e) => e.event === "status");
   assert.equal(status?.diverged ?? 0, 0, `nothing was found different: ${shown}`);
+  assertEachOnce(readOpAccount(bench.shm), bench.kills);
   bench.send({ command: "verify", repair: false, id: 9 });
   await bench.until("the verify", () => bench.event("verified") !== undefined);
   assert.deepEqual(bench.event("verified")?.differences, [], shown);

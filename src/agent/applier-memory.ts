@@ -34,19 +34,23 @@ export function openApplierMemory(
   const apply = tree === undefined ? undefined : openApply(`${shmDir}/apply`);
   if (tree === undefined || apply === undefined) {
     tree?.close();
-    return {
-      apply: ApplyMemory.create(`${shmDir}/apply`),
-      tree: Tree.create(`${shmDir}/tree`, roots),
-      isStale: true,
-      ringId,
-    };
+    const created = ApplyMemory.create(`${shmDir}/apply`);
+    countFrom(created, ring);
+    return { apply: created, tree: Tree.create(`${shmDir}/tree`, roots), isStale: true, ringId };
   }
   const isStale = apply.get(Counter.ringId) !== ringId;
   if (isStale) {
     tree.forgetLsn();
     apply.setIntent(0, 0);
+    countFrom(apply, ring);
   }
   return { tree, apply, isStale, ringId };
+}
+
+/** Of a ring that is new to this memory. */
+function countFrom(apply: ApplyMemory, ring: Ring): void {
+  apply.set(Counter.opsBegun, 0);
+  apply.set(Counter.opsBegunBehind, ring.applied);
 }
 
 function inodeOf(ring: Ring): number {

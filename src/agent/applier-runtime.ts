@@ -189,6 +189,7 @@ export class ApplierRuntime {
     const problem = validateOp(op, OP_BYTES_MAX);
     assert(problem === undefined, () => `op ${op.lsn} cannot be read: ${problem}`);
     this.#command = op.kind >= OpKind.mirrorDirectory ? op.extra : 0;
+    this.memory.apply.add(Counter.opsBegun, 1);
     try {
       const resolved = this.#resolver.resolve(op);
       this.applier.apply(op, resolved);

@@ -42,6 +42,13 @@ export const Counter = {
   mirrored: 13,
   /** What the pass in progress does to orphans is kept in a folder of this number. */
   asideNumber: 14,
+  /**
+   * Ops that were begun, by this applier or one before it, each time that they were; and the LSN
+   * behind which that is counted. What is more than the LSNs since was begun twice: the op in hand
+   * of an applier that was killed, or that the replica refused.
+   */
+  opsBegun: 15,
+  opsBegunBehind: 16,
 } as const;
 
 export type Counter = (typeof Counter)[keyof typeof Counter];

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { Patience } from "./patience.ts";
+
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 export type LogLine = Readonly<Record<string, unknown>>;
@@ -20,6 +22,10 @@ export class AgentRun {
   readonly state: string = `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
   /** What the agent logged since its last start. */
   log: LogLine[] = [];
+  /** What it logged in all its lives. */
+  readonly history: LogLine[] = [];
+  /** How often it was started. */
+  starts = 0;
   readonly #prefix: readonly string[];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
@@ -40,33 +46,47 @@ export class AgentRun {
     await this.waitFor("ready");
   }
 
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   spawn(...options: string[]): void {
-    const args = [MAIN, "agent", "--state", this.state, "--json", ...options];
-    const [command = process.execPath, ...rest] = [...this.#prefix, process.execPath, ...args];
+    const [command, ...rest] = this.#words("agent", "--json", ...options);
     const child = spawn(command, rest, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
-    this.log = [];
+    this.starts += 1;
+    const log: LogLine[] = [];
+    this.log = log;
     this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     let unended = "";
     child.stderr.on("data", (chunk: Buffer) => {
       const lines = (unended + chunk.toString()).split("\n");
       unended = lines.pop() ?? "";
-      for (const line of lines) this.log.push(parsed(line));
+      for (const line of lines.map(parsed)) {
+        log.push(line);
+        this.history.push(line);
+      }
     });
   }
 
   /** Runs a command against this agent's state folder. */
   command(...args: string[]): Ended {
-    const words = [MAIN, ...args, "--state", this.state];
-    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
+    const [command, ...rest] = this.#words(...args);
+    const { status, stdout, stderr } = spawnSync(command, rest, { encoding: "utf8" });
     return { code: status, stdout, stderr };
   }
 
   /** As {@link command}, while the test goes on; the exit code. */
   commandLater(...args: string[]): Promise<number | null> {
-    const words = [MAIN, ...args, "--state", this.state];
-    const child = spawn(process.execPath, words, { stdio: "ignore" });
+    const [command, ...rest] = this.#words(...args);
+    const child = spawn(command, rest, { stdio: "ignore" });
     return new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+  }
+
+  #words(...args: string[]): [string, ...string[]] {
+    const words = [process.execPath, MAIN, ...args, "--state", this.state];
+    const [command = process.execPath, ...rest] = [...this.#prefix, ...words];
+    return [command, ...rest];
   }
 
   /** The same with --json. @throws when it fails. */
@@ -77,7 +97,7 @@ export class AgentRun {
   }
 
   /** Waits for a line of the log. */
-  async waitFor(event: string, timeoutMs = 30_000): Promise<LogLine> {
+  async waitFor(event: string, timeoutMs = 60_000): Promise<LogLine> {
     return await until(
       () => this.log.find((line) => line["event"] === event),
       () => `no ${event} in the log: ${JSON.stringify(this.log)}`,
@@ -114,11 +134,11 @@ export async function until<T>(
   problem: () => string,
   timeoutMs = 30_000,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  const patience = new Patience(timeoutMs);
   for (;;) {
     const found = probe();
     if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(problem());
+    if (patience.isOver()) throw new Error(problem());
     await sleep(50);
   }
 }

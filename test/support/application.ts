@@ -8,10 +8,26 @@ import { LoadProcess } from "./load-process.ts";
 
 const LOAD = join(import.meta.dirname, "mixed-load.ts");
 
+/** `STANDIN_PACE_MS`: rest between two operations, on a machine that others need as well. */
+const PACE_MS = process.env.STANDIN_PACE_MS ?? "0";
+
+/** A stretch of time by the wall clock. */
+export interface Stretch {
+  readonly atMs: number;
+  readonly ms: number;
+}
+
+/** Of which one operation took the whole. */
+export interface Pause extends Stretch {
+  readonly kind: string;
+}
+
 export interface ApplicationResult {
   readonly ops: number;
-  readonly longestMs: number;
-  readonly longest: string;
+  /** Operations that took long. */
+  readonly pauses: readonly Pause[];
+  /** In which no operation ended, whether or not one had begun: the process may not have run. */
+  readonly silences: readonly Stretch[];
 }
 
 export class Application {
@@ -23,7 +39,8 @@ export class Application {
   constructor(folder: string, seed: number, log: string) {
     this.#log = log;
     this.#folder = folder;
-    this.#load = new LoadProcess(process.execPath, [LOAD, folder, String(seed)], { logFile: log });
+    const args = [LOAD, folder, String(seed), PACE_MS];
+    this.#load = new LoadProcess(process.execPath, args, { logFile: log });
     this.#ended = new Promise((resolve) => this.#load.child.once("exit", resolve));
   }
 

@@ -1,46 +1,94 @@
-/** A network namespace that stands for another machine, joined to ours by a cable (veth). */
+/** Two machines with a network of their own (namespaces), joined by a cable (veth) to be cut. */
 import { spawnSync } from "node:child_process";
 import type { TestContext } from "node:test";
 
+import type { Prng } from "../../src/base/prng.ts";
+
 let made = 0;
 
-export class IsolatedNetwork {
+/**
+ * What can be wrong between two machines. `link`: both see that the cable is out. `both`,
+ * `forward`, `back`: what is sent there, in one direction or both, does not arrive, and nobody
+ * says so. `loss`: some of what is sent either way.
+ */
+export const CUTS = ["link", "both", "forward", "back", "loss"] as const;
+export type Cut = (typeof CUTS)[number];
+
+const LOSS_PERCENT_MIN = 10;
+const LOSS_PERCENT_MAX = 70;
+
+/** One end of the cable. */
+export interface Machine {
   /** Runs a command on that machine's network, but with our mounts. */
   readonly prefix: readonly string[];
-  readonly inside: string;
-  readonly outside: string;
-  readonly #cable: string;
+  readonly address: string;
+}
+
+interface End extends Machine {
+  readonly namespace: string;
+}
+
+export class IsolatedNetwork {
+  /** Forward is from the first to the second. */
+  readonly machines: readonly [Machine, Machine];
+  readonly #ends: readonly [End, End];
 
   constructor(t: TestContext) {
     made += 1;
-    const id = `${process.pid % 100_000}x${made}`;
-    const name = `standin-${id}`;
-    this.#cable = `sv${id}`;
+    const id = `standin-${process.pid}-${made}`;
     // A network for documentation (RFC 5737): nobody is there.
-    this.inside = `192.0.2.${1 + ((2 * made) % 250)}`;
-    this.outside = `192.0.2.${2 + ((2 * made) % 250)}`;
-    this.prefix = ["nsenter", `--net=/run/netns/${name}`];
-    t.after(() => {
-      spawnSync("ip", ["link", "delete", this.#cable]);
-      spawnSync("ip", ["netns", "delete", name]);
+    const end = (name: string, address: string): End => ({
+      namespace: `${id}-${name}`,
+      prefix: ["nsenter", `--net=/run/netns/${id}-${name}`],
+      address,
     });
-    ip("netns", "add", name);
-    ip("link", "add", this.#cable, "type", "veth", "peer", "name", "eth0", "netns", name);
-    ip("addr", "add", `${this.outside}/32`, "peer", this.inside, "dev", this.#cable);
-    ip("link", "set", this.#cable, "up");
-    ip("-n", name, "addr", "add", `${this.inside}/32`, "peer", this.outside, "dev", "eth0");
-    ip("-n", name, "link", "set", "eth0", "up");
-    ip("-n", name, "link", "set", "lo", "up");
+    this.#ends = [end("a", "192.0.2.1"), end("b", "192.0.2.2")];
+    this.machines = this.#ends;
+    // The cable goes with its ends.
+    t.after(() => {
+      for (const { namespace } of this.#ends) spawnSync("ip", ["netns", "delete", namespace]);
+    });
+    const [a, b] = this.#ends.map(({ namespace }) => namespace) as [string, string];
+    for (const name of [a, b]) run("ip", "netns", "add", name);
+    const cable = ["type", "veth", "peer", "name", "eth0", "netns", b];
+    run("ip", "link", "add", "eth0", "netns", a, ...cable);
+    for (const { namespace, address } of this.#ends) {
+      run("ip", "-n", namespace, "addr", "add", `${address}/24`, "dev", "eth0");
+      for (const device of ["eth0", "lo"]) run("ip", "-n", namespace, "link", "set", device, "up");
+    }
   }
 
-  /** The cable is out: what is sent gets no answer, not even that there is nobody. */
-  cut(): void {
-    ip("link", "set", this.#cable, "arp", "off");
-    ip("neigh", "replace", this.inside, "lladdr", "02:00:00:00:00:01", "dev", this.#cable);
+  /** How it is cut, in words. */
+  cut(kind: Cut, prng?: Prng): string {
+    const [a, b] = this.#ends;
+    if (kind === "link") {
+      run("ip", "-n", a.namespace, "link", "set", "eth0", "down");
+      return kind;
+    }
+    const percent = LOSS_PERCENT_MIN + (prng?.int(LOSS_PERCENT_MAX - LOSS_PERCENT_MIN) ?? 0);
+    const what = kind === "loss" ? `numgen random mod 100 < ${percent} drop` : "drop";
+    // Where it would arrive: who sends must not see it.
+    if (kind !== "forward") refuse(a, what);
+    if (kind !== "back") refuse(b, what);
+    return kind === "loss" ? `${kind} of ${percent} %` : kind;
+  }
+
+  /** Nothing is wrong any more. */
+  heal(): void {
+    for (const { namespace } of this.#ends) {
+      run("ip", "netns", "exec", namespace, "nft", "flush", "ruleset");
+      run("ip", "-n", namespace, "link", "set", "eth0", "up");
+    }
   }
 }
 
-function ip(...args: string[]): void {
-  const { status, stderr } = spawnSync("ip", args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr}`);
+function refuse({ namespace }: End, what: string): void {
+  const hook = "type filter hook input priority 0 ;";
+  const rules = `table inet cut { chain input { ${hook} iif eth0 ${what} ; } ; }`;
+  run("ip", "netns", "exec", namespace, "nft", rules);
+}
+
+function run(command: string, ...args: string[]): void {
+  const { status, stderr } = spawnSync(command, args, { encoding: "utf8", timeout: 20_000 });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr}`);
 }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { killQuietly, killUsersOf } from "./kill-users.ts";
+import { Patience } from "./patience.ts";
 import type { InstanceStatus, ProcessRole } from "../../src/agent/instance-status.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
@@ -67,11 +68,11 @@ export class LocalRun {
   }
 
   async #until<T>(probe: () => T | undefined, what: string, timeoutMs: number): Promise<T> {
-    const deadline = performance.now() + timeoutMs;
+    const patience = new Patience(timeoutMs);
     for (;;) {
       const found = probe();
       if (found !== undefined) return found;
-      if (performance.now() > deadline || this.#child?.exitCode !== null) {
+      if (patience.isOver() || this.#child?.exitCode !== null) {
         const lines = this.lines.slice(-5).map((line) => JSON.stringify(line).slice(0, 300));
         throw new Error(`no ${what}:\n${this.stderr}\n${lines.join("\n")}`);
       }
@@ -109,11 +110,11 @@ export class LocalRun {
     expected: (status: InstanceStatus) => boolean,
     timeoutMs = 30_000,
   ): Promise<InstanceStatus> {
-    const deadline = performance.now() + timeoutMs;
+    const patience = new Patience(timeoutMs);
     for (;;) {
       const status = this.status();
       if (expected(status)) return status;
-      if (performance.now() > deadline) throw new Error(JSON.stringify(status, undefined, 1));
+      if (patience.isOver()) throw new Error(JSON.stringify(status, undefined, 1));
       await sleep(100);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * An application that knows what it wrote: `mixed-load.ts FOLDER SEED`. Does a mixture of
+ * An application that knows what it wrote: `mixed-load.ts FOLDER SEED [PACE]`. Does a mixture of
  * everything in its folder until SIGTERM, checks each result and each content against a model of
  * its own, and prints how it went as JSON. Ends with an error at the first thing that is wrong.
  */
@@ -23,12 +23,15 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { Prng } from "../../src/base/prng.ts";
 
 const FILES_MAX = 150;
 const OPEN_MAX = 8;
 const SIZE_MAX = 200_000;
+
+/** A shorter one is not worth a line. */
+const PAUSE_MS_MIN = 100;
 
 interface Content {
   bytes: Buffer;
@@ -48,8 +51,10 @@ class MixedLoad {
   readonly #nameless: Nameless[] = [];
   #next = 0;
   ops = 0;
-  longestMs = 0;
-  longest = "";
+  /** See ApplicationResult. */
+  readonly pauses: { kind: string; atMs: number; ms: number }[] = [];
+  readonly silences: { atMs: number; ms: number }[] = [];
+  #lastEndMs = performance.now();
 
   constructor(folder: string, seed: number) {
     this.#folder = folder;
@@ -186,16 +191,23 @@ class MixedLoad {
     if (size > FILES_MAX) kind = "unlink";
     const startMs = performance.now();
     this.#kinds[kind]?.();
-    const tookMs = performance.now() - startMs;
-    if (tookMs > this.longestMs) {
-      this.longestMs = tookMs;
-      this.longest = kind;
-    }
+    this.#note(kind, startMs);
     this.ops += 1;
     if (this.#nameless.length <= OPEN_MAX) return;
     const oldest = this.#nameless.shift()!;
     this.#verifyNameless(oldest);
     closeSync(oldest.fd);
+  }
+
+  #note(kind: string, startMs: number): void {
+    const endMs = performance.now();
+    const of = (fromMs: number) => ({
+      atMs: performance.timeOrigin + fromMs,
+      ms: Math.round(endMs - fromMs),
+    });
+    if (endMs - startMs > PAUSE_MS_MIN) this.pauses.push({ kind, ...of(startMs) });
+    if (endMs - this.#lastEndMs > PAUSE_MS_MIN) this.silences.push(of(this.#lastEndMs));
+    this.#lastEndMs = endMs;
   }
 
   /** All that it wrote is there, and nothing else. */
@@ -216,12 +228,13 @@ let isStopping = false;
 process.once("SIGTERM", () => {
   isStopping = true;
 });
-const [, , folder = "", seed = "1"] = process.argv;
+const [, , folder = "", seed = "1", pace = "0"] = process.argv;
+const paceMs = Number(pace);
 const load = new MixedLoad(folder, Number(seed));
 while (!isStopping) {
   load.step();
-  await nextTurn();
+  await (paceMs === 0 ? nextTurn() : sleep(paceMs));
 }
 load.finish();
-const { ops, longestMs, longest } = load;
-process.stdout.write(JSON.stringify({ ops, longestMs, longest }));
+const { ops, pauses, silences } = load;
+process.stdout.write(JSON.stringify({ ops, pauses, silences }));

@@ -5,6 +5,7 @@ import { delimiter } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { LoadProcess } from "./load-process.ts";
+import { Patience } from "./patience.ts";
 import { descendantsOf, killIfThere } from "./process-tree.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -70,11 +71,11 @@ export class PostgresServer {
   }
 
   async #untilReady(): Promise<void> {
-    const deadline = performance.now() + READY_MS_MAX;
+    const patience = new Patience(READY_MS_MAX);
     const isReady = () => this.query("SELECT 1").catch(() => undefined);
     while ((await isReady()) === undefined) {
       this.pid();
-      assert.ok(performance.now() < deadline, "PostgreSQL accepts no connections");
+      assert.ok(!patience.isOver(), "PostgreSQL accepts no connections");
       await sleep(100);
     }
   }

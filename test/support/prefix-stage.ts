@@ -4,34 +4,28 @@
  * left. What lives in the folder is a {@link PrefixSubject}.
  */
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { InstanceStatus, ProcessRole } from "../../src/agent/instance-status.ts";
 import { Prng } from "../../src/base/prng.ts";
-import { Ring } from "../../src/journal/ring.ts";
-import { HeaderAt } from "../../src/journal/ring-layout.ts";
 import { openFiles } from "../../src/platform/open-files.ts";
 import { identify } from "../../src/platform/processes.ts";
 import { compareTrees } from "./compare-trees.ts";
 import type { CutPlan } from "./cut-plan.ts";
-import { LocalRun } from "./local-run.ts";
 import type { LastNumbers } from "./numbered-records.ts";
-import { descendantsOf, killIfThere } from "./process-tree.ts";
+import { Patience } from "./patience.ts";
+import type { PrefixSide } from "./prefix-side.ts";
+import { killIfThere } from "./process-tree.ts";
 import { runCommand } from "./run-command.ts";
-
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 const LOAD_MS_MIN = 300;
 const LOAD_MS_MAX = 3000;
 const AFTER_FLUSH_MS_MAX = 1500;
 const HELD_MS_MAX = 800;
-const PROTECTED_MS_MAX = 90_000;
 const FIRST_NOTES_MS_MAX = 60_000;
-const DEATH_MS_MAX = 20_000;
+const DEATH_MS_MAX = 60_000;
 const STOP_MS_MAX = 60_000;
 /** A cut that met a full queue proves nothing, as status said at the time; it is made again. */
 const VOID_CUTS_MAX = 3;
@@ -55,12 +49,13 @@ export interface PrefixSubject {
 export async function makeCuts(
   t: TestContext,
   plan: CutPlan,
-  subjectIn: (folder: string) => PrefixSubject,
+  side: PrefixSide,
+  subject: PrefixSubject,
 ): Promise<void> {
   t.diagnostic(`STANDIN_CUTS=${plan.cuts} STANDIN_SEED=${plan.seed}`);
-  const stage = new PrefixStage(subjectIn);
+  const stage = new PrefixStage(side, subject);
   t.after(() => stage.clear());
-  await stage.prepare();
+  await subject.prepare(side.source);
   for (let cut = 1; cut <= plan.cuts && stage.isUsable; cut++) {
     const seed = plan.seed + cut - 1;
     const timeout = plan.timeoutMs;
@@ -71,24 +66,21 @@ export async function makeCuts(
   if (!stage.isUsable) return;
   await t.test("after the last cut it is protected again, equal, and stops cleanly", async () => {
     await stage.startProtected();
-    assert.equal(await inTime(stage.run.stop(), STOP_MS_MAX, "the stop"), 0);
+    await inTime(side.stop(), STOP_MS_MAX, "the stop");
   });
 }
 
 class PrefixStage {
-  readonly run = new LocalRun();
   /** False while a cut is under way, and after one that did not come to its kill. */
   isUsable = true;
   readonly #copies = mkdtempSync(`${tmpdir()}/standin-copies-`);
+  readonly #side: PrefixSide;
   readonly #subject: PrefixSubject;
 
-  constructor(subjectIn: (folder: string) => PrefixSubject) {
+  constructor(side: PrefixSide, subject: PrefixSubject) {
     chmodSync(this.#copies, 0o755); // an application that is not root must reach what it owns
-    this.#subject = subjectIn(this.run.folder);
-  }
-
-  prepare(): Promise<void> {
-    return this.#subject.prepare(this.run.source);
+    this.#side = side;
+    this.#subject = subject;
   }
 
   async cut(t: TestContext, cut: number, prng: Prng): Promise<void> {
@@ -103,18 +95,19 @@ class PrefixStage {
   async #tryCut(t: TestContext, cut: number, prng: Prng): Promise<boolean> {
     this.isUsable = false;
     const protectedMs = await this.startProtected();
-    const gapsBefore = this.#gaps();
-    await this.#subject.startLoad(this.run.source, cut);
+    const gapsBefore = this.#side.gaps();
+    await this.#subject.startLoad(this.#side.source, cut);
     await sleep(LOAD_MS_MIN + prng.int(LOAD_MS_MAX - LOAD_MS_MIN));
     const noted = new Map(this.#subject.noted());
     const flushMs = await this.#flush();
+    assert.ok(this.#side.isProtected(), "what is killed was protected");
     const afterFlushMs = prng.int(AFTER_FLUSH_MS_MAX);
     await sleep(afterFlushMs);
     const heldMs = await this.#holdApplier(prng);
     await this.#killEverything(prng);
     this.isUsable = true;
     const notedAtKill = this.#subject.noted();
-    if (this.#gaps() > gapsBefore) return false;
+    if (this.#side.gaps() > gapsBefore) return false;
     const found = await this.#inspectCopy(cut);
     t.diagnostic(
       `protected after ${protectedMs} ms, flush ${flushMs} ms, killed ${afterFlushMs} ms later, ` +
@@ -132,82 +125,51 @@ class PrefixStage {
   /** Starts on whatever the last kill left. @returns how long it took until protected. */
   async startProtected(): Promise<number> {
     const startMs = performance.now();
-    this.run.start();
-    await this.run.waitFor("mounted", PROTECTED_MS_MAX);
-    while (!this.#status()?.protected) {
-      const status = JSON.stringify(this.#status(), undefined, 1);
-      const isLate = performance.now() - startMs > PROTECTED_MS_MAX;
-      assert.ok(!isLate, `not protected in time:\n${this.run.stderr}${status}`);
-      await sleep(50);
-    }
+    await this.#side.start();
     const tookMs = Math.round(performance.now() - startMs);
     await this.#flush();
-    assert.deepEqual(compareTrees(this.run.source, this.run.replica), []);
+    assert.deepEqual(compareTrees(this.#side.source, this.#side.replica()), []);
     return tookMs;
-  }
-
-  /** As the agent last printed it: once a second. */
-  #status(): InstanceStatus | undefined {
-    const line = this.run.lines.findLast(({ event }) => event === "status");
-    return line as unknown as InstanceStatus | undefined;
   }
 
   async #flush(): Promise<number> {
     const startMs = performance.now();
-    const { state } = this.run;
-    await runCommand(process.execPath, MAIN, "flush", "--timeout", "30", "--state", state);
+    await this.#side.flush();
     return Math.round(performance.now() - startMs);
   }
 
-  #gaps(): number {
-    const { shmDir } = JSON.parse(readFileSync(`${this.run.state}/instance.json`, "utf8")) as {
-      shmDir: string;
-    };
-    const ring = Ring.open(`${shmDir}/ring`);
-    const gaps = ring.word(HeaderAt.gaps);
-    ring.close();
-    return gaps;
-  }
-
-  /** In half of the cuts the copy lags, so that the next start finds much to apply. */
+  /** In half of the cuts the copy lags, so that much is left to apply. */
   async #holdApplier(prng: Prng): Promise<number> {
     if (prng.chance(0.5)) return 0;
     const heldMs = prng.int(HELD_MS_MAX);
-    process.kill(this.#pid("applier"), "SIGSTOP");
+    process.kill(this.#side.applier(), "SIGSTOP");
     await sleep(heldMs);
     return heldMs;
   }
 
-  #pid(role: ProcessRole): number {
-    const pid = this.#status()?.processes.find((process) => process.role === role)?.pid;
-    assert.ok(pid, `the ${role} runs`);
-    return pid;
-  }
-
-  /** Agent, keeper, engine, spare engine, applier and applications, in any order, at once. */
+  /** Ours and the applications, in any order, at once. */
   async #killEverything(prng: Prng): Promise<void> {
-    const agent = this.#pid("agent");
-    const pids = [agent, ...descendantsOf(agent), ...this.#subject.pids()];
-    assert.ok(this.#status()?.protected, "what is killed was protected");
+    const pids = [...this.#side.pids(), ...this.#subject.pids()];
     for (const pid of prng.shuffle(pids)) killIfThere(pid);
-    await inTime(this.run.ended(), DEATH_MS_MAX, "the agent's death");
     await untilDead(pids);
     this.#killUsers();
-    await detach(this.run.source);
-    assert.equal(this.run.isMounted(), false);
+    await detach(this.#side.source);
+    await inTime(this.#side.afterKill(), DEATH_MS_MAX, "the end of what was killed");
+    assert.equal(this.#side.isMounted(), false);
     await this.#subject.afterKill();
   }
 
   /** What applications started in the very instant of the kill. */
   #killUsers(): void {
     for (const { pid, path } of openFiles()) {
-      if (path.startsWith(`${this.run.source}/`)) killIfThere(pid);
+      if (path.startsWith(`${this.#side.source}/`)) killIfThere(pid);
     }
   }
 
   async #inspectCopy(cut: number): Promise<LastNumbers> {
     const copy = `${this.#copies}/${cut}`;
-    await runCommand("cp", "-a", "--reflink=auto", "--sparse=always", this.run.replica, copy);
+    const replica = this.#side.replica();
+    await runCommand("cp", "-a", "--reflink=auto", "--sparse=always", replica, copy);
     const found = await this.#subject.inspect(copy);
     rmSync(copy, { recursive: true });
     return found;
@@ -215,7 +177,7 @@ class PrefixStage {
 
   async clear(): Promise<void> {
     await this.#subject.clear();
-    await this.run.clear();
+    await this.#side.clear();
     rmSync(this.#copies, { recursive: true, force: true });
   }
 }
@@ -238,10 +200,10 @@ async function inTime<T>(work: Promise<T>, ms: number, what: string): Promise<T>
 }
 
 async function untilDead(pids: readonly number[]): Promise<void> {
-  const deadline = performance.now() + DEATH_MS_MAX;
+  const patience = new Patience(DEATH_MS_MAX);
   const living = () => pids.filter((pid) => identify(pid) !== undefined);
   while (living().length > 0) {
-    assert.ok(performance.now() < deadline, `still there after SIGKILL: ${living().join(", ")}`);
+    assert.ok(!patience.isOver(), `still there after SIGKILL: ${living().join(", ")}`);
     await sleep(10);
   }
 }
@@ -253,10 +215,10 @@ export async function detach(mountPoint: string): Promise<void> {
 
 /** Until the load has begun in earnest. @throws when an application ended instead. */
 export async function untilAllNoted(subject: PrefixSubject): Promise<void> {
-  const deadline = performance.now() + FIRST_NOTES_MS_MAX;
+  const patience = new Patience(FIRST_NOTES_MS_MAX);
   while ([...subject.noted().values()].some((number) => number === 0)) {
     subject.pids();
-    assert.ok(performance.now() < deadline, "the applications do not get to work");
+    assert.ok(!patience.isOver(), "the applications do not get to work");
     await sleep(20);
   }
 }

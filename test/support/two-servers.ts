@@ -9,13 +9,17 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
+import { Ring } from "../../src/journal/ring.ts";
+import { HeaderAt } from "../../src/journal/ring-layout.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
 import { AgentRun, until } from "./agent-run.ts";
 import { IsolatedNetwork } from "./isolated-network.ts";
-import { killUsersOf } from "./kill-users.ts";
+import { killQuietly, killUsersOf } from "./kill-users.ts";
 
 const JOB = "data";
-const FLUSH_SECONDS = 90;
+const FLUSH_SECONDS = 240;
+/** For a new process to take over; this machine may be busy with others' work. */
+const PROCESS_MS = 60_000;
 
 export class Servers {
   readonly agents: readonly AgentRun[];
@@ -41,18 +45,19 @@ export class Servers {
     const made: { servers?: Servers } = {};
     t.after(() => made.servers?.clear());
     const network = isolated ? new IsolatedNetwork(t) : undefined;
-    for (let i = 0; i < count; i++) {
-      agents.push(new AgentRun(t, i === 0 ? network?.prefix : undefined));
-    }
+    // The first one on a machine of its own, all others on another.
+    const machineOf = (i: number) => network?.machines[i === 0 ? 0 : 1];
+    for (let i = 0; i < count; i++) agents.push(new AgentRun(t, machineOf(i)?.prefix));
     const servers = new Servers(agents, home);
     made.servers = servers;
     const [first, ...others] = agents;
     servers.#network = network;
-    const [own, theirs] = [network?.inside ?? "127.0.0.1", network?.outside ?? "127.0.0.1"];
-    await first?.start("--listen", `${own}:0`, "--name", "s0");
+    const addressOf = (i: number) => machineOf(i)?.address ?? "127.0.0.1";
+    await first?.start("--listen", `${addressOf(0)}:0`, "--name", "s0");
     for (const [i, agent] of others.entries()) {
       const token = String(first?.json("invite")["token"]);
-      agent.json("join", token, "--listen", `${theirs}:${await freePort()}`, "--name", `s${i + 1}`);
+      const listen = `${addressOf(i + 1)}:${await freePort()}`;
+      agent.json("join", token, "--listen", listen, "--name", `s${i + 1}`);
       await agent.start();
     }
     return servers;
@@ -160,9 +165,57 @@ export class Servers {
     for (const folder of this.#shared("jobs")) rmSync(folder, { recursive: true, force: true });
   }
 
-  /** The source's machine is off: nobody answers for it any more. */
-  cutNetwork(): void {
-    this.#network?.cut();
+  /** Between the source and all others. */
+  get network(): IsolatedNetwork {
+    if (this.#network === undefined) throw new Error("the servers share one network");
+    return this.#network;
+  }
+
+  /** Shared memory of the job: of the sending side, or of the receiving side. */
+  shmOf(role: "jobs" | "replicas"): string {
+    const [found] = this.#shared(role);
+    if (found === undefined) throw new Error(`no shared memory of ${role}`);
+    return found;
+  }
+
+  killEngine(): void {
+    killQuietly(this.#word("jobs", HeaderAt.enginePid));
+  }
+
+  /** Kills the engine, and waits until another serves. */
+  async replaceEngine(): Promise<void> {
+    const before = this.#word("jobs", HeaderAt.engineGeneration);
+    this.killEngine();
+    await until(
+      () => this.#word("jobs", HeaderAt.engineGeneration) !== before || undefined,
+      () => "no new engine",
+      PROCESS_MS,
+    );
+  }
+
+  /** Of the target. */
+  applier(): number {
+    return this.#word("replicas", HeaderAt.readerPid);
+  }
+
+  /** Kills the applier of the target, and waits until another works. */
+  async replaceApplier(): Promise<void> {
+    const before = this.applier();
+    killQuietly(before);
+    await until(
+      () => this.applier() !== before || undefined,
+      () => "no new applier",
+      PROCESS_MS,
+    );
+  }
+
+  #word(role: "jobs" | "replicas", at: number): number {
+    const ring = Ring.open(`${this.shmOf(role)}/ring`);
+    try {
+      return ring.word(at);
+    } finally {
+      ring.close();
+    }
   }
 
   async untilUnmounted(): Promise<void> {
