@@ -98,6 +98,48 @@ export function parseSize(text: string): number {
   return Math.round(bytes);
 }
 
+const BITS_BY_UNIT: ReadonlyMap<string, number> = new Map([
+  ["bit", 1],
+  ["kbit", 1000],
+  ["mbit", 1000 ** 2],
+  ["gbit", 1000 ** 3],
+]);
+
+/**
+ * Parses a rate such as `20M`, `2MB/s` or `100Mbit/s` into whole bytes a second.
+ *
+ * @throws {StandinError} `INVALID_RATE`
+ */
+export function parseRate(text: string): number {
+  const amount = text.trim().replace(/\/s$/, "");
+  const bits = /^(\d+(?:\.\d+)?) ?([kmg]?bit)$/i.exec(amount);
+  const bitsByUnit = BITS_BY_UNIT.get(bits?.[2]?.toLowerCase() ?? "");
+  if (bitsByUnit !== undefined) return Math.round((Number(bits?.[1]) * bitsByUnit) / 8);
+  try {
+    return parseSize(amount);
+  } catch (cause) {
+    throw new StandinError("INVALID_RATE", `not a rate: "${text}"`, {
+      hint: "Write a number and a unit, such as 20M, 2MB/s or 100Mbit/s (K = 1024, KB = 1000).",
+      cause,
+    });
+  }
+}
+
+const DECIMAL_UNITS = ["KB", "MB", "GB", "TB"] as const;
+
+/** Formats bytes a second for people, in the units in which it is a round number: `2 MB/s`. */
+export function formatRate(bytesPerSecond: number): string {
+  const isDecimal = bytesPerSecond % 1000 === 0 && bytesPerSecond % 1024 !== 0;
+  if (!isDecimal) return `${formatBytes(bytesPerSecond)}/s`;
+  let value = bytesPerSecond / 1000;
+  let unitIndex = 0;
+  while (unitIndex < DECIMAL_UNITS.length - 1 && value >= 1000) {
+    value /= 1000;
+    unitIndex++;
+  }
+  return `${trimmed(value, unitIndex + 1)} ${DECIMAL_UNITS[unitIndex]}/s`;
+}
+
 /**
  * Parses a duration such as `500ms`, `30s`, `1h30m` or `2d 12h` into whole milliseconds. A number
  * without a unit is refused, because half of its readers would take it for seconds; only `0` has
