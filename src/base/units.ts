@@ -127,17 +127,18 @@ export function parseRate(text: string): number {
 
 const DECIMAL_UNITS = ["KB", "MB", "GB", "TB"] as const;
 
-/** Formats bytes a second for people, in the units in which it is a round number: `2 MB/s`. */
+/** Formats bytes a second for people, in the units in which it was given, as far as one can tell. */
 export function formatRate(bytesPerSecond: number): string {
-  const isDecimal = bytesPerSecond % 1000 === 0 && bytesPerSecond % 1024 !== 0;
-  if (!isDecimal) return `${formatBytes(bytesPerSecond)}/s`;
+  const binary = `${formatBytes(bytesPerSecond)}/s`;
+  if (bytesPerSecond % 1000 !== 0) return binary;
   let value = bytesPerSecond / 1000;
   let unitIndex = 0;
   while (unitIndex < DECIMAL_UNITS.length - 1 && value >= 1000) {
     value /= 1000;
     unitIndex++;
   }
-  return `${trimmed(value, unitIndex + 1)} ${DECIMAL_UNITS[unitIndex]}/s`;
+  const decimal = `${Number(value.toFixed(3))} ${DECIMAL_UNITS[unitIndex]}/s`;
+  return decimal.length < binary.length ? decimal : binary;
 }
 
 /**

@@ -5,7 +5,7 @@ import { localWeekMinute } from "../platform/local-time.ts";
 import { type LimitSettings, ScheduledLimit } from "./scheduled-limit.ts";
 
 // Summer time begins on 2026-03-29 at 2:00 and ends on 2026-10-25 at 3:00, both Sundays.
-process.env["TZ"] = "Europe/Berlin";
+process.env.TZ = "Europe/Berlin";
 
 const M = 1 << 20;
 const SECOND = 1000;
