@@ -127,7 +127,7 @@ export function parseRate(text: string): number {
 
 const DECIMAL_UNITS = ["KB", "MB", "GB", "TB"] as const;
 
-/** Formats bytes a second for people, in the units in which it was given, as far as one can tell. */
+/** Formats bytes a second for people, in units in which it is short: `2 MB/s`, `20 MiB/s`. */
 export function formatRate(bytesPerSecond: number): string {
   const binary = `${formatBytes(bytesPerSecond)}/s`;
   if (bytesPerSecond % 1000 !== 0) return binary;

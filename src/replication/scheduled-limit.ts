@@ -1,7 +1,7 @@
 /**
  * The bandwidth limit of one target: a fixed one, and windows of the week in which another one
- * holds. Looked at each second, so that a change of the settings, of the clock or of the time zone's
- * offset holds at once, on the connection that there is. Pure.
+ * holds. Looked at each second, so that a change of the settings, of the clock or of the time
+ * zone's offset holds at once, on the connection that there is. Pure.
  */
 import { Bandwidth } from "./bandwidth.ts";
 import { WEEK_MINUTES, WeeklySchedule } from "./weekly-schedule.ts";

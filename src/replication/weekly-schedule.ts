@@ -38,7 +38,7 @@ export function parseLimit(text: string): number | null {
   const bytesPerSecond = parseRate(text);
   if (isLimit(bytesPerSecond)) return bytesPerSecond;
   throw new StandinError("INVALID_RATE", `"${text}" is too slow`, {
-    hint: "Give 1 KiB/s or more, or none. To hold a job back altogether there is standin pause.",
+    hint: "Give 1 KiB/s or more, or none for no limit.",
   });
 }
 

@@ -1,5 +1,6 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
 import { isAlive } from "../../platform/processes.ts";
+import type { LimitSettings } from "../../replication/scheduled-limit.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
@@ -16,12 +17,22 @@ export interface TargetStatus {
   readonly lagSeconds: number;
   readonly lagP99Seconds: number;
   readonly bytesSent: number;
+  readonly limit: LimitStatus;
+  /** Address of this server from which it connects; null: any. */
+  readonly via: string | null;
   readonly progress: {
     readonly work: string;
     readonly percent: number;
     readonly etaSeconds: number | null;
   } | null;
   readonly reasons: readonly StatusReason[];
+}
+
+export interface LimitStatus extends LimitSettings {
+  /** Holds now; null: as fast as it goes. */
+  readonly bytesPerSecond: number | null;
+  /** ISO time when another one will; null: never. */
+  readonly until: string | null;
 }
 
 /** Of a job that is sent from here. */
@@ -113,12 +124,20 @@ function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetSt
     lagSeconds: lag.nowMs / 1000,
     lagP99Seconds: lag.p99Ms / 1000,
     bytesSent: stream.bytesSent,
+    limit: limitStatus(link),
+    via: job.record.targets.find((target) => target.agent === link.agent)?.via ?? null,
     progress:
       copy === undefined || copy.work === null
         ? null
         : { work: copy.work, percent: copy.percent, etaSeconds: copy.etaSeconds },
     reasons: targetReasons(link, agent, job.sample().gaps),
   };
+}
+
+function limitStatus({ limit, limitNow }: TargetLink): LimitStatus {
+  const { bytesPerSecond, untilMs } = limitNow;
+  const until = untilMs === null ? null : new Date(untilMs).toISOString();
+  return { ...limit.settings, bytesPerSecond, until };
 }
 
 function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number): StatusReason[] {

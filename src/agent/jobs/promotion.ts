@@ -104,7 +104,6 @@ export class Promoter {
       exclude: record.exclude,
       orphans: record.orphans,
       compression: "adaptive",
-      limitBytes: null,
       onFailureSeconds: null,
       startCommand: null,
       ringBytes: RING_BYTES_DEFAULT,

@@ -2,13 +2,9 @@
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { StreamMount } from "../../protocol/stream-messages.ts";
 import type { Compression } from "../../replication/stream-source.ts";
+import type { JobTarget } from "./target-settings.ts";
 
 const VERSION = 1;
-
-export interface JobTarget {
-  /** Id of the agent; its name is looked up when it is shown. */
-  readonly agent: string;
-}
 
 /** What the operator asked for. */
 export interface JobSettings {
@@ -21,8 +17,6 @@ export interface JobSettings {
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
   readonly compression: Compression;
-  /** Bytes a second to each target; null: no limit. */
-  readonly limitBytes: number | null;
   /** See StreamHello. */
   readonly onFailureSeconds: number | null;
   readonly startCommand: string | null;
@@ -67,6 +61,13 @@ export function newSourceRecord(
   };
 }
 
+/** A record may be of before targets had settings of their own, and the job one limit. */
+function completeTargets(record: Partial<SourceRecord>): JobTarget[] {
+  const { limitBytes = null } = record as { readonly limitBytes?: number | null };
+  const targets = record.targets ?? [];
+  return targets.map((target) => ({ ...{ limitBytes, schedule: [], via: null }, ...target }));
+}
+
 /** Undefined for what no Standin of this version wrote. */
 export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
@@ -74,5 +75,5 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (record.version !== VERSION || typeof record.id !== "string") return undefined;
   if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
-  return value as SourceRecord;
+  return { ...(value as SourceRecord), targets: completeTargets(record) };
 }
