@@ -10,7 +10,7 @@ import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
 import type { LimitOption, Via } from "./option-values.ts";
 import { outputFor } from "./output.ts";
-import { renderLink } from "./render-link.ts";
+import { renderLink, renderUnknownOwners } from "./render-link.ts";
 
 export interface ProtectArguments extends AskArguments {
   readonly paths: readonly string[];
@@ -20,6 +20,7 @@ export interface ProtectArguments extends AskArguments {
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
   readonly orphans: string;
+  readonly owners: string;
   readonly compress: string;
   readonly limit?: LimitOption;
   readonly schedule?: readonly string[];
@@ -41,6 +42,7 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
     include: given.include ?? [],
     exclude: given.exclude ?? [],
     orphans: given.orphans,
+    owners: given.owners,
     compression: given.compress,
     limitBytes: given.limit?.bytesPerSecond,
     schedule: given.schedule,
@@ -105,14 +107,16 @@ export async function runJobs(given: AskArguments & { readonly job?: string }): 
   if (sources.length > 0) output.text(sourceTable(sources));
   for (const { name, reasons, targets } of sources) {
     for (const target of targets) {
-      const line = renderLink(target);
-      if (line !== undefined) output.text(`  ${name} to ${line}`);
+      for (const line of renderLink(target)) output.text(`  ${name} to ${target.agent}: ${line}`);
     }
     for (const { message } of [...reasons, ...targets.flatMap((target) => target.reasons)]) {
       output.text(`  ${name} is not protected: ${message}`);
     }
   }
   if (replicas.length > 0) output.text(replicaTable(replicas));
+  for (const { name, unknownOwners } of replicas) {
+    if (unknownOwners.count > 0) output.text(`  ${name}: ${renderUnknownOwners(unknownOwners)}`);
+  }
   for (const { id, problem } of problems) output.text(`  job ${id} does not start: ${problem}`);
   return ExitCode.ok;
 }

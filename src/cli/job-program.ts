@@ -73,6 +73,11 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
         .default("aside"),
     )
     .addOption(
+      new Option("--owners <by>", "files there belong to who has the same number, or the same name")
+        .choices(["id", "name"])
+        .default("id"),
+    )
+    .addOption(
       new Option("--compress <when>", "zstd: never, always, or while the network is too slow")
         .choices(["off", "on", "adaptive"])
         .default("adaptive"),

@@ -2,14 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { LimitStatus, TargetStatus } from "../agent/jobs/job-status.ts";
-import { renderLimit, renderLink } from "./render-link.ts";
+import { renderLimit, renderLink, renderUnknownOwners } from "./render-link.ts";
 
 process.env.TZ = "Europe/Berlin";
 
 const NONE: LimitStatus = { limitBytes: null, schedule: [], bytesPerSecond: null, until: null };
 
-function link(limit: LimitStatus, via: string | null): string | undefined {
-  return renderLink({ agent: "db2", limit, via } as TargetStatus);
+function link(limit: LimitStatus, via: string | null): string[] {
+  const unknownOwners = { count: 0, names: [] };
+  return renderLink({ agent: "db2", limit, via, unknownOwners } as unknown as TargetStatus);
 }
 
 test("a limit is shown with its end, in local time", () => {
@@ -22,9 +23,18 @@ test("a limit is shown with its end, in local time", () => {
 });
 
 test("a target is told of when it has a limit, a schedule or an address", () => {
-  assert.equal(link(NONE, null), undefined);
-  assert.equal(link(NONE, "10.0.2.1"), "db2: connected from 10.0.2.1");
+  assert.deepEqual(link(NONE, null), []);
   const limited = { ...NONE, bytesPerSecond: 1024 };
-  assert.equal(link(limited, "10.0.2.1"), "db2: at most 1 KiB/s, connected from 10.0.2.1");
-  assert.equal(link({ ...NONE, schedule: ["daily 00:00-24:00 none"] }, null), "db2: no limit");
+  assert.deepEqual(link(limited, "10.0.2.1"), ["at most 1 KiB/s", "connected from 10.0.2.1"]);
+  assert.deepEqual(link({ ...NONE, schedule: ["daily 00:00-24:00 none"] }, null), ["no limit"]);
+});
+
+test("unknown owners are named, the first of many", () => {
+  const one = { count: 1, names: ["user ann"] };
+  assert.equal(renderUnknownOwners(one), "1 owner is unknown and keeps its number: user ann");
+  const many = { count: 3, names: ["user ann", "group 77 (nameless)"] };
+  assert.equal(
+    renderUnknownOwners(many),
+    "3 owners are unknown and keep their number: user ann, group 77 (nameless), …",
+  );
 });

@@ -14,6 +14,7 @@ import {
   type TargetState,
 } from "../protocol/stream-messages.ts";
 import type { OpReader, OpStore } from "./op-store.ts";
+import type { OwnerTeller } from "./owner-teller.ts";
 import { Sender, SENDER_DEFAULTS, type SenderEffect, type SenderEvent } from "./sender.ts";
 import { FrameChannel, type StreamConnection } from "./stream-connection.ts";
 
@@ -31,6 +32,8 @@ export interface StreamSourceOptions {
   readonly onTarget: (state: TargetState) => void;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
   readonly compression: Compression;
+  /** Where the target is to know users and groups by name. */
+  readonly owners: OwnerTeller | undefined;
   /** The ops as the target is to see them. */
   readonly route: (records: OpRecords) => OpRecords;
   /** Bytes that may be sent until now by the bandwidth limit; `Infinity` without one. */
@@ -149,6 +152,7 @@ export class StreamSource {
     });
     this.#channel = channel;
     this.#reader = this.#options.store.reader();
+    this.#options.owners?.connected();
     this.#stateSent = "";
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
@@ -176,6 +180,11 @@ export class StreamSource {
       if (channel !== this.#channel) return;
       if (batch === undefined) throw new Error(`op ${from} is not there`);
       const { firstLsn, lastLsn, payload } = this.#options.route(batch);
+      const { owners, clock } = this.#options;
+      for (const names of (await owners?.untold(payload, clock.monotonicMs())) ?? []) {
+        if (channel === this.#channel) channel.sendJson(FrameType.owners, names);
+      }
+      if (channel !== this.#channel) return;
       const hasRoom = channel.sendOps(firstLsn, lastLsn, payload, this.#compresses());
       if (!hasRoom) {
         this.#crowdedAtMs = this.#options.clock.monotonicMs();

@@ -90,10 +90,7 @@ test("a schedule limits, is kept over restarts, and is taken away", {
   assert.ok((await rate(servers, 5)) < 1.5 * M);
   await servers.source.stop();
   await servers.source.start();
-  await until(
-    () => (target(servers).isConnected ? true : undefined),
-    () => JSON.stringify(servers.status()),
-  );
+  await servers.untilConnected();
   assert.deepEqual(target(servers).limit, limit, "also after a restart");
   assert.ok((await rate(servers, 3)) < 1.5 * M);
   const shown = servers.source.command("status", "data").stdout;

@@ -30,8 +30,15 @@ export class Servers {
     mkdirSync(this.folder);
   }
 
-  /** The agents run, and know each other; they are called s0, s1, … */
-  static async start(t: TestContext, count = 2, { isolated = false } = {}): Promise<Servers> {
+  /**
+   * The agents run, and know each other; they are called s0, s1, … `targetPrefix`: a command that
+   * runs those that have no folder somewhere else.
+   */
+  static async start(
+    t: TestContext,
+    count = 2,
+    { isolated = false, targetPrefix = [] as readonly string[] } = {},
+  ): Promise<Servers> {
     const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
     const agents: AgentRun[] = [];
     // Registered first, so that it runs when the agents are ended.
@@ -39,7 +46,7 @@ export class Servers {
     t.after(() => made.servers?.clear());
     const network = isolated ? new IsolatedNetwork(t) : undefined;
     for (let i = 0; i < count; i++) {
-      agents.push(new AgentRun(t, i === 0 ? network?.prefix : undefined));
+      agents.push(new AgentRun(t, i === 0 ? network?.prefix : targetPrefix));
     }
     const servers = new Servers(agents, home);
     made.servers = servers;
@@ -95,6 +102,14 @@ export class Servers {
   async untilProtected(): Promise<void> {
     await until(
       () => this.status().protected || undefined,
+      () => JSON.stringify(this.status()),
+      60_000,
+    );
+  }
+
+  async untilConnected(): Promise<void> {
+    await until(
+      () => this.status().targets.every(({ isConnected }) => isConnected) || undefined,
       () => JSON.stringify(this.status()),
       60_000,
     );

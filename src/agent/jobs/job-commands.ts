@@ -39,7 +39,7 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 function settingsOf(body: Body): JobSettings {
-  const { name, replica, compression, orphans } = body;
+  const { name, replica, compression, orphans, owners } = body;
   if (typeof name !== "string" || !NAME.test(name)) {
     throw new StandinError("INVALID_NAME", `${String(name)} cannot be the name of a job`, {
       hint: "Letters, digits, dot, dash and underscore; at most 63.",
@@ -65,6 +65,7 @@ function settingsOf(body: Body): JobSettings {
     include: textsOf(body["include"], "include"),
     exclude: textsOf(body["exclude"], "exclude"),
     orphans: orphans === "keep" || orphans === "delete" ? orphans : "aside",
+    owners: owners === "name" ? "name" : "id",
     compression: compression === "off" || compression === "on" ? compression : "adaptive",
     onFailureSeconds: secondsOf(body["onFailureSeconds"]),
     startCommand: typeof body["startCommand"] === "string" ? body["startCommand"] : null,

@@ -1,6 +1,7 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
 import { isAlive } from "../../platform/processes.ts";
 import type { LimitSettings } from "../../replication/scheduled-limit.ts";
+import type { UnknownOwners } from "../../protocol/stream-messages.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
@@ -20,6 +21,8 @@ export interface TargetStatus {
   readonly limit: LimitStatus;
   /** Address of this server from which it connects; null: any. */
   readonly via: string | null;
+  /** Who keeps the source's number, having no counterpart of that name there. */
+  readonly unknownOwners: UnknownOwners;
   readonly progress: {
     readonly work: string;
     readonly percent: number;
@@ -67,7 +70,10 @@ export interface ReplicaStatus {
   readonly isPaused: boolean;
   readonly due: string;
   readonly problem: string | null;
+  readonly unknownOwners: UnknownOwners;
 }
+
+const NOBODY: UnknownOwners = { count: 0, names: [] };
 
 export type JobStatus = SourceStatus | ReplicaStatus;
 
@@ -126,6 +132,7 @@ function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetSt
     bytesSent: stream.bytesSent,
     limit: limitStatus(link),
     via: job.record.targets.find((target) => target.agent === link.agent)?.via ?? null,
+    unknownOwners: copy?.unknownOwners ?? NOBODY,
     progress:
       copy === undefined || copy.work === null
         ? null
@@ -184,5 +191,6 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     isPaused,
     due: life?.copyState.due ?? due,
     problem: life?.problem ?? null,
+    unknownOwners: life?.unknownOwners ?? NOBODY,
   };
 }

@@ -5,6 +5,7 @@ import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { listNames, makePrivateFolder } from "../../platform/files.ts";
 import { requireLocalAddress } from "../../platform/host.ts";
+import { systemNameService } from "../../platform/name-service.ts";
 import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
@@ -264,7 +265,7 @@ export class Jobs implements Loop {
     });
   }
 
-  /** @throws {StandinError} `JOB_EXISTS`, `NO_SOURCE`, …: nothing was changed. */
+  /** @throws {StandinError} `JOB_EXISTS`, `NO_LOCAL_ADDRESS`, …: nothing was changed. */
   async protect(settings: JobSettings, allowOpenFiles: boolean): Promise<SourceRecord> {
     const { store } = this.#parts;
     if ([...this.#sources.values()].some(({ record }) => record.name === settings.name)) {
@@ -281,6 +282,7 @@ export class Jobs implements Loop {
       });
     });
     for (const { via } of targets) if (via !== null) await requireLocalAddress(via);
+    if (settings.owners === "name") await systemNameService("user", [0]);
     const fixed = { epoch: 1, bind: null };
     const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
     return job.record;

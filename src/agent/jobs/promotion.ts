@@ -103,6 +103,8 @@ export class Promoter {
       include: record.include,
       exclude: record.exclude,
       orphans: record.orphans,
+      // What the replica has are this server's own numbers.
+      owners: "id",
       compression: "adaptive",
       onFailureSeconds: null,
       startCommand: null,

@@ -120,6 +120,7 @@ export class SourceJob {
         clock: parts.clock,
         store: this.#store,
         compression: record.compression,
+        owners: record.owners,
         connect: (signal) => this.#connect(agent, signal),
         ringState: () => this.#ringState(),
         onTarget: (state) => this.#onTarget(index, state),
@@ -273,7 +274,7 @@ export class SourceJob {
 
   async #connect(agent: string, signal: AbortSignal) {
     const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
-    const { onFailureSeconds, startCommand, life } = this.#record;
+    const { onFailureSeconds, startCommand, life, owners } = this.#record;
     const lastLsn = this.#store.look();
     const { firstLsn } = this.#store;
     const hello: StreamHello = {
@@ -288,6 +289,7 @@ export class SourceJob {
       include,
       exclude,
       orphans,
+      owners,
       onFailureSeconds,
       startCommand,
     };

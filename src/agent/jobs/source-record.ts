@@ -16,6 +16,7 @@ export interface JobSettings {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  readonly owners: "id" | "name";
   readonly compression: Compression;
   /** See StreamHello. */
   readonly onFailureSeconds: number | null;
@@ -75,5 +76,9 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (record.version !== VERSION || typeof record.id !== "string") return undefined;
   if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
-  return { ...(value as SourceRecord), targets: completeTargets(record) };
+  return {
+    ...(value as SourceRecord),
+    owners: record.owners ?? "id",
+    targets: completeTargets(record),
+  };
 }

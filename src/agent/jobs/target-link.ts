@@ -1,6 +1,7 @@
 /** One target of a job, as its source sees it: the stream, and what the target says of its copy. */
 import type { Clock } from "../../platform/clock.ts";
 import { localWeekMinute } from "../../platform/local-time.ts";
+import { systemNameService } from "../../platform/name-service.ts";
 import type {
   AskTuple,
   SourceState,
@@ -9,6 +10,7 @@ import type {
 } from "../../protocol/stream-messages.ts";
 import { AnswerRouting } from "../../replication/answer-routing.ts";
 import type { OpStore } from "../../replication/op-store.ts";
+import { OwnerTeller } from "../../replication/owner-teller.ts";
 import { type LimitState, ScheduledLimit } from "../../replication/scheduled-limit.ts";
 import {
   type Compression,
@@ -25,6 +27,7 @@ export interface TargetLinkOptions {
   readonly clock: Clock;
   readonly store: OpStore;
   readonly compression: Compression;
+  readonly owners: "id" | "name";
   readonly connect: StreamSourceOptions["connect"];
   readonly ringState: () => SourceState;
   readonly onTarget: (state: TargetState) => void;
@@ -53,6 +56,7 @@ export class TargetLink {
       clock,
       store: options.store,
       compression: options.compression,
+      owners: options.owners === "name" ? new OwnerTeller(systemNameService) : undefined,
       route: (records) => this.#routing.route(records),
       connect: options.connect,
       ringState: options.ringState,
