@@ -112,7 +112,7 @@ believe that they are the one. Use it where the target cannot lose the network a
 Examples:
   standin protect /srv/mail --to mail2
   standin protect /srv/db --to db2 db3 --name db --limit 20M --via db3=10.0.2.1
-  standin protect /srv/home --to home2 --schedule 'mon-fri 08:00-18:00 2MB/s'
+  standin protect /srv/home --to home2 --owners name --schedule 'mon-fri 08:00-18:00 2MB/s'
   standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,
     )
     .action(async (paths: string[], options: ProtectOptions, command: Command) => {

@@ -29,6 +29,7 @@ test("standin exits with 2 and says how it is used, for wrong usage", () => {
     [["protect", "/srv", "--to", "b", "--via", "eth0"], /Give an IP address of this server/],
     [["protect", "/srv", "--to", "b", "--via", "c=10.0.0.1"], /c is not in --to/],
     [["protect", "/srv", "--to", "b", "--via", "10.0.0.1", "--via", "10.0.0.2"], /two addresses/],
+    [["protect", "/srv", "--to", "b", "--owners", "sid"], /Allowed choices are id, name/],
     [["limit"], /missing required argument 'job'/],
     [["limit", "mail", "--schedule", "at night 1M"], /no window of a schedule/],
     [

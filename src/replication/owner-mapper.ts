@@ -51,6 +51,8 @@ export class OwnerMapper {
   readonly #names: Readonly<Record<OwnerKind, Map<number, string | null>>>;
   readonly #decided = { user: new Map<number, Decided>(), group: new Map<number, Decided>() };
   #problem: string | undefined;
+  /** Asked for often, and changed seldom. */
+  #unknown: UnknownOwners | undefined;
 
   constructor(options: OwnerMapperOptions) {
     const { users, groups } = options.names;
@@ -74,6 +76,7 @@ export class OwnerMapper {
       groups: [...new Map([...group, ...news.group])],
     });
     for (const kind of KINDS) this.#take(kind, news[kind]);
+    this.#unknown = undefined;
   }
 
   #newsOf(kind: OwnerKind, told: NamesById): NamesById {
@@ -144,6 +147,7 @@ export class OwnerMapper {
       const here = name === undefined ? undefined : found.get(name);
       this.#decided[kind].set(id, { id: here, askedAtMs });
     }
+    this.#unknown = undefined;
   }
 
   /** Changes an op for which {@link prepare} has settled. */
@@ -152,6 +156,11 @@ export class OwnerMapper {
   }
 
   get unknown(): UnknownOwners {
+    this.#unknown ??= this.#findUnknown();
+    return this.#unknown;
+  }
+
+  #findUnknown(): UnknownOwners {
     const names: string[] = [];
     let count = 0;
     for (const kind of KINDS) {

@@ -193,7 +193,7 @@ export class StreamSource {
       this.#opsSent += lastLsn - firstLsn + 1;
       this.#step({ kind: "sent", last: lastLsn, bytes: payload.length });
     } catch (error) {
-      channel.close(`ops cannot be read: ${(error as Error).message}`);
+      channel.close(`ops cannot be sent: ${(error as Error).message}`);
     }
   }
 
