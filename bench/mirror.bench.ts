@@ -158,7 +158,7 @@ async function servers(cleanup: Cleanup, source: string, copy: string): Promise<
   const running = await StandinServers.start(cleanup, state);
   return {
     name: "standin",
-    copy,
+    copy: `${copy}/0`,
     async mirror() {
       const startedMs = performance.now();
       await running.protect(source, copy);

@@ -3,7 +3,14 @@ import { test } from "node:test";
 
 import fc from "fast-check";
 
-import { formatBytes, formatDurationMs, parseDuration, parseSize } from "./units.ts";
+import {
+  formatBytes,
+  formatDurationMs,
+  formatRate,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from "./units.ts";
 
 test("formatBytes() chooses the unit that keeps the number short", () => {
   const cases: [number | bigint, string][] = [
@@ -110,4 +117,32 @@ test("parseDuration() refuses a number without a unit, and nonsense", () => {
   ]) {
     assert.throws(() => parseDuration(text), { code: "INVALID_DURATION" }, text);
   }
+});
+
+test("parseRate() reads bytes a second, and bits as networks count them", () => {
+  const cases: [string, number][] = [
+    ["20M", 20 * 1024 ** 2],
+    ["2MB/s", 2_000_000],
+    [" 512 KiB/s ", 524_288],
+    ["100Mbit/s", 12_500_000],
+    ["1.5 gbit", 187_500_000],
+    ["0", 0],
+  ];
+  for (const [text, expected] of cases) assert.equal(parseRate(text), expected, text);
+  for (const text of ["", "fast", "/s", "2MB/h", "-1M", "5 xbit", "1M/s/s"]) {
+    assert.throws(() => parseRate(text), { code: "INVALID_RATE" }, text);
+  }
+});
+
+test("formatRate() says a rate as it was given", () => {
+  const cases: [number, string][] = [
+    [2_000_000, "2 MB/s"],
+    [12_500_000, "12.5 MB/s"],
+    [64_000, "64 KB/s"],
+    [20 * 1024 ** 2, "20 MiB/s"],
+    [1500, "1.46 KiB/s"],
+    [3_000, "3 KB/s"],
+    [5_000_000_000_000, "5 TB/s"],
+  ];
+  for (const [rate, expected] of cases) assert.equal(formatRate(rate), expected);
 });

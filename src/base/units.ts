@@ -98,6 +98,49 @@ export function parseSize(text: string): number {
   return Math.round(bytes);
 }
 
+const BITS_BY_UNIT: ReadonlyMap<string, number> = new Map([
+  ["bit", 1],
+  ["kbit", 1000],
+  ["mbit", 1000 ** 2],
+  ["gbit", 1000 ** 3],
+]);
+
+/**
+ * Parses a rate such as `20M`, `2MB/s` or `100Mbit/s` into whole bytes a second.
+ *
+ * @throws {StandinError} `INVALID_RATE`
+ */
+export function parseRate(text: string): number {
+  const amount = text.trim().replace(/\/s$/, "");
+  const bits = /^(\d+(?:\.\d+)?) ?([kmg]?bit)$/i.exec(amount);
+  const bitsByUnit = BITS_BY_UNIT.get(bits?.[2]?.toLowerCase() ?? "");
+  if (bitsByUnit !== undefined) return Math.round((Number(bits?.[1]) * bitsByUnit) / 8);
+  try {
+    return parseSize(amount);
+  } catch (cause) {
+    throw new StandinError("INVALID_RATE", `not a rate: "${text}"`, {
+      hint: "Write a number and a unit, such as 20M, 2MB/s or 100Mbit/s (K = 1024, KB = 1000).",
+      cause,
+    });
+  }
+}
+
+const DECIMAL_UNITS = ["KB", "MB", "GB", "TB"] as const;
+
+/** Formats bytes a second for people, in units in which it is short: `2 MB/s`, `20 MiB/s`. */
+export function formatRate(bytesPerSecond: number): string {
+  const binary = `${formatBytes(bytesPerSecond)}/s`;
+  if (bytesPerSecond % 1000 !== 0) return binary;
+  let value = bytesPerSecond / 1000;
+  let unitIndex = 0;
+  while (unitIndex < DECIMAL_UNITS.length - 1 && value >= 1000) {
+    value /= 1000;
+    unitIndex++;
+  }
+  const decimal = `${Number(value.toFixed(3))} ${DECIMAL_UNITS[unitIndex]}/s`;
+  return decimal.length < binary.length ? decimal : binary;
+}
+
 /**
  * Parses a duration such as `500ms`, `30s`, `1h30m` or `2d 12h` into whole milliseconds. A number
  * without a unit is refused, because half of its readers would take it for seconds; only `0` has

@@ -14,7 +14,9 @@ import type { PromotionRecord } from "../agent/jobs/target-record.ts";
 import { formatBytes } from "../base/units.ts";
 import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
+import type { LimitOption, Via } from "./option-values.ts";
 import { outputFor } from "./output.ts";
+import { renderLink, renderUnknownOwners } from "./render-link.ts";
 
 export interface ProtectArguments extends AskArguments {
   readonly paths: readonly string[];
@@ -24,8 +26,11 @@ export interface ProtectArguments extends AskArguments {
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
   readonly orphans: string;
+  readonly owners: string;
   readonly compress: string;
-  readonly limit?: number;
+  readonly limit?: LimitOption;
+  readonly schedule?: readonly string[];
+  readonly via?: readonly Via[];
   readonly ring?: number;
   readonly onFailure?: number;
   readonly startCommand?: string;
@@ -43,8 +48,11 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
     include: given.include ?? [],
     exclude: given.exclude ?? [],
     orphans: given.orphans,
+    owners: given.owners,
     compression: given.compress,
-    limitBytes: given.limit,
+    limitBytes: given.limit?.bytesPerSecond,
+    schedule: given.schedule,
+    vias: viasOf(given),
     onFailureSeconds: given.onFailure,
     startCommand: given.startCommand,
     ringBytes: given.ring,
@@ -55,6 +63,13 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
   output.text(`job ${job.name} captures every change; the first full copy has begun`);
   output.text("  Look at it with standin jobs, or wait for it: standin flush " + job.name);
   return ExitCode.ok;
+}
+
+/** From which address each target is connected to; those that have none are left out. */
+function viasOf({ to, via = [] }: ProtectArguments): Readonly<Record<string, string>> {
+  const general = via.find(({ agent }) => agent === undefined);
+  const all = to.map((name) => [name, via.find(({ agent }) => agent === name) ?? general] as const);
+  return Object.fromEntries(all.flatMap(([name, own]) => (own ? [[name, own.address]] : [])));
 }
 
 /** The last part of the path, as far as it can be a name. */
@@ -97,11 +112,17 @@ export async function runJobs(given: AskArguments & { readonly job?: string }): 
   if (jobs.length === 0) output.text("there are no jobs here");
   if (sources.length > 0) output.text(sourceTable(sources));
   for (const { name, reasons, targets } of sources) {
+    for (const target of targets) {
+      for (const line of renderLink(target)) output.text(`  ${name} to ${target.agent}: ${line}`);
+    }
     for (const { message } of [...reasons, ...targets.flatMap((target) => target.reasons)]) {
       output.text(`  ${name} is not protected: ${message}`);
     }
   }
   if (replicas.length > 0) output.text(replicaTable(replicas));
+  for (const { name, unknownOwners } of replicas) {
+    if (unknownOwners.count > 0) output.text(`  ${name}: ${renderUnknownOwners(unknownOwners)}`);
+  }
   for (const { id, problem } of problems) output.text(`  job ${id} does not start: ${problem}`);
   return ExitCode.ok;
 }

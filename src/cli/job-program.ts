@@ -1,7 +1,15 @@
 /** The part of the command line that is about jobs between servers: options and help. */
 import { type Command, Option } from "commander";
 
-import { secondsArgument, sizeArgument } from "./option-values.ts";
+import type { ProtectArguments } from "./job-commands.ts";
+import { addLimitProgram } from "./limit-program.ts";
+import {
+  limitArgument,
+  scheduleArgument,
+  secondsArgument,
+  sizeArgument,
+  viaArgument,
+} from "./option-values.ts";
 
 type SetExitCode = (code: number) => void;
 
@@ -11,6 +19,7 @@ export function addJobPrograms(program: Command, setExitCode: SetExitCode): void
   addProtect(program, setExitCode);
   addUnprotect(program, setExitCode);
   addJobs(program, setExitCode);
+  addLimitProgram(program, setExitCode);
   addPromote(program, setExitCode);
 }
 
@@ -48,6 +57,15 @@ function repeated(value: string, before: readonly string[] = []): readonly strin
   return [...before, value];
 }
 
+type ProtectOptions = Omit<ProtectArguments, "paths">;
+
+/** An address for a server that gets no replica is a slip of the pen. */
+function refuseForeignVia(command: Command, { to, via = [] }: ProtectOptions): void {
+  const foreign = via.find(({ agent }) => agent !== undefined && !to.includes(agent));
+  if (foreign === undefined) return;
+  command.error(`--via ${foreign.agent}=${foreign.address}: ${foreign.agent} is not in --to`);
+}
+
 function addProtect(program: Command, setExitCode: SetExitCode): void {
   program
     .command("protect")
@@ -69,11 +87,26 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
         .default("aside"),
     )
     .addOption(
+      new Option("--owners <by>", "files there belong to who has the same number, or the same name")
+        .choices(["id", "name"])
+        .default("id"),
+    )
+    .addOption(
       new Option("--compress <when>", "zstd: never, always, or while the network is too slow")
         .choices(["off", "on", "adaptive"])
         .default("adaptive"),
     )
-    .option("--limit <rate>", "at most so many bytes a second to each target", sizeArgument)
+    .option("--limit <rate>", "at most so many bytes a second to each target", limitArgument)
+    .option(
+      "--schedule <window>",
+      "another limit at some times of the week, again for each; see standin limit --help",
+      scheduleArgument,
+    )
+    .option(
+      "--via <[agent=]address>",
+      "address of this server from which it connects to its targets, or to one of them",
+      viaArgument,
+    )
     .option(
       "--on-failure <seconds>",
       "the target promotes by itself when this server is silent for so long; see below",
@@ -92,11 +125,13 @@ believe that they are the one. Use it where the target cannot lose the network a
 
 Examples:
   standin protect /srv/mail --to mail2
-  standin protect /srv/db --to db2 db3 --name db --limit 20M
+  standin protect /srv/db --to db2 db3 --name db --limit 20M --via db3=10.0.2.1
   standin protect /var/lib/postgresql /srv/files --to shop2 --name shop
+  standin protect /srv/home --to home2 --owners name --schedule 'mon-fri 08:00-18:00 2MB/s'
   standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,
     )
-    .action(async (paths: string[], options) => {
+    .action(async (paths: string[], options: ProtectOptions, command: Command) => {
+      refuseForeignVia(command, options);
       const { runProtect } = await import("./job-commands.ts");
       setExitCode(await runProtect({ paths, ...options }));
     });

@@ -100,14 +100,14 @@ export function writeMirrorNode(op: OpView, node: MirrorNode): void {
 export function readMirrorNode(op: OpView): MirrorNode {
   const { view } = op;
   const start = op.body(0);
-  const end = op.base + op.size;
-  if (start + MIRROR_NODE_BYTES > end) throw new MirrorRecordError("mirror-node is cut");
-  const targetLength = view.getUint32(start + 44, true);
-  const xattrBytes = view.getUint32(start + 48, true);
-  const targetAt = start + MIRROR_NODE_BYTES;
-  if (targetAt + targetLength + xattrBytes > end) {
-    throw new MirrorRecordError("mirror-node has parts beyond its end");
+  if (start + MIRROR_NODE_BYTES > op.base + op.size) {
+    throw new MirrorRecordError("mirror-node is cut");
   }
+  const targetLength = view.getUint32(start + 44, true);
+  const targetAt = start + MIRROR_NODE_BYTES;
+  const xattrs = [...xattrsInPlace(op)].map(({ name, value }) => {
+    return { name: name.slice(), value: value.slice() };
+  });
   return {
     size: readU64(view, start),
     atimeSec: op.timeSec(8),
@@ -117,26 +117,30 @@ export function readMirrorNode(op: OpView): MirrorNode {
     inodeFlags: view.getUint32(start + 36, true),
     projectId: view.getUint32(start + 40, true),
     target: op.bytes.slice(targetAt, targetAt + targetLength),
-    xattrs: readXattrs(op, targetAt + targetLength, xattrBytes),
+    xattrs,
   };
 }
 
-function readXattrs(op: OpView, start: number, length: number): Xattr[] {
-  const xattrs: Xattr[] = [];
-  const end = start + length;
-  let at = start;
+/**
+ * The extended attributes of a `mirror-node`, where they stand: views, not copies. @throws
+ * {MirrorRecordError}
+ */
+export function* xattrsInPlace(op: OpView): Generator<Xattr> {
+  const { view, bytes } = op;
+  const lengths = op.body(0);
+  const recordEnd = op.base + op.size;
+  if (lengths + MIRROR_NODE_BYTES > recordEnd) throw new MirrorRecordError("mirror-node is cut");
+  let at = lengths + MIRROR_NODE_BYTES + view.getUint32(lengths + 44, true);
+  const end = at + view.getUint32(lengths + 48, true);
+  if (end > recordEnd) throw new MirrorRecordError("mirror-node has parts beyond its end");
   while (at < end) {
     if (at + 8 > end) throw new MirrorRecordError("mirror-node has a cut xattr");
-    const nameEnd = at + 8 + op.view.getUint32(at, true);
-    const valueEnd = nameEnd + op.view.getUint32(at + 4, true);
+    const nameEnd = at + 8 + view.getUint32(at, true);
+    const valueEnd = nameEnd + view.getUint32(at + 4, true);
     if (valueEnd > end) throw new MirrorRecordError("mirror-node has an xattr beyond its end");
-    xattrs.push({
-      name: op.bytes.slice(at + 8, nameEnd),
-      value: op.bytes.slice(nameEnd, valueEnd),
-    });
+    yield { name: bytes.subarray(at + 8, nameEnd), value: bytes.subarray(nameEnd, valueEnd) };
     at = valueEnd;
   }
-  return xattrs;
 }
 
 /** Bytes that the entry takes in a `mirror-directory` body. */
@@ -177,18 +181,11 @@ export function appendDirectoryEntry(op: OpView, entry: DirectoryEntry): void {
  */
 export function readDirectoryEntries(op: OpView): DirectoryEntry[] {
   const { view, bytes } = op;
-  const end = op.base + op.size;
-  if (op.body(MIRROR_DIRECTORY_BYTES) > end) throw new MirrorRecordError("mirror-directory is cut");
-  const count = view.getUint32(op.body(0), true);
   const entries: DirectoryEntry[] = [];
-  let at = op.body(MIRROR_DIRECTORY_BYTES);
-  for (let i = 0; i < count; i++) {
-    if (at + ENTRY_BYTES + 8 > end) throw new MirrorRecordError("mirror-directory has a cut entry");
+  for (const at of directoryEntryPlaces(op)) {
     const nameAt = at + ENTRY_BYTES + 8;
     const nameLength = view.getUint32(at + 56, true);
     const targetLength = view.getUint32(at + 60, true);
-    const next = at + directoryEntryBytes(nameLength, targetLength);
-    if (next > end) throw new MirrorRecordError("mirror-directory has an entry beyond its end");
     entries.push({
       ino: readU64(view, at),
       size: readU64(view, at + 8),
@@ -202,7 +199,26 @@ export function readDirectoryEntries(op: OpView): DirectoryEntry[] {
       name: bytes.slice(nameAt, nameAt + nameLength),
       target: bytes.slice(nameAt + nameLength, nameAt + nameLength + targetLength),
     });
-    at = next;
   }
   return entries;
+}
+
+/** Within an entry; the group's number follows. */
+export const ENTRY_UID_AT = 36;
+
+/** Where each entry of a listing begins. @throws {MirrorRecordError} */
+export function* directoryEntryPlaces(op: OpView): Generator<number> {
+  const { view } = op;
+  const end = op.base + op.size;
+  if (op.body(MIRROR_DIRECTORY_BYTES) > end) throw new MirrorRecordError("mirror-directory is cut");
+  const count = view.getUint32(op.body(0), true);
+  let at = op.body(MIRROR_DIRECTORY_BYTES);
+  for (let i = 0; i < count; i++) {
+    if (at + ENTRY_BYTES + 8 > end) throw new MirrorRecordError("mirror-directory has a cut entry");
+    const nameLength = view.getUint32(at + 56, true);
+    const next = at + directoryEntryBytes(nameLength, view.getUint32(at + 60, true));
+    if (next > end) throw new MirrorRecordError("mirror-directory has an entry beyond its end");
+    yield at;
+    at = next;
+  }
 }

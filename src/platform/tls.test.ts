@@ -39,6 +39,28 @@ test("a port that is taken, and an address that is not ours, are clear errors", 
   });
 });
 
+test("a connection comes from the address that is asked for", async (t) => {
+  const accepted = Promise.withResolvers<string | undefined>();
+  const listener = await TlsListener.listen({
+    ...(await optionsFor(1000)),
+    onConnection: ({ socket }) => accepted.resolve(socket.remoteAddress),
+  });
+  t.after(() => listener.close());
+  const to = { host: "127.0.0.1", port: listener.port };
+  const { socket } = await connectTls({ ...to, localAddress: "127.0.0.2" });
+  assert.equal(socket.localAddress, "127.0.0.2");
+  assert.equal(await accepted.promise, "127.0.0.2");
+  await assert.rejects(connectTls({ ...to, localAddress: "192.0.2.201" }), {
+    code: "NO_LOCAL_ADDRESS",
+    message: "this server has no address 192.0.2.201",
+    hint: /It has 127\.0\.0\.1, .*Choose one/,
+  });
+  await assert.rejects(connectTls({ ...to, localAddress: "::1" }), {
+    code: "NO_LOCAL_ADDRESS",
+    hint: /same family/,
+  });
+});
+
 test("connecting ends with the time, a signal, or nobody there", async (t) => {
   const listener = await TlsListener.listen(await optionsFor(1000));
   const { port } = listener;

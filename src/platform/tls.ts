@@ -3,10 +3,11 @@
  * not proved does not end the handshake: what may then be said is decided by the caller.
  */
 import { constants, type X509Certificate } from "node:crypto";
-import type { Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 
 import { StandinError } from "../base/errors.ts";
+import { noLocalAddress } from "./host.ts";
 
 export type { TLSSocket } from "node:tls";
 
@@ -116,14 +117,15 @@ export interface TlsConnectOptions {
   readonly timeoutMs?: number;
 }
 
-/** @throws {StandinError} `PEER_UNREACHABLE`, `ABORTED` */
+/** @throws {StandinError} `PEER_UNREACHABLE`, `NO_LOCAL_ADDRESS`, `ABORTED` */
 export function connectTls(options: TlsConnectOptions): Promise<TlsPeer> {
   const { host, port, credentials, localAddress, signal } = options;
   return new Promise((resolve, reject) => {
     const socket = connect({
       host,
       port,
-      ...(localAddress === undefined ? {} : { localAddress }),
+      // A host name is to be looked up in the family of the address that we come from.
+      ...(localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }),
       ...(credentials === undefined ? versionOptions() : contextOptions(credentials)),
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined, // the name in an agent's certificate is its id
@@ -140,7 +142,9 @@ export function connectTls(options: TlsConnectOptions): Promise<TlsPeer> {
     const onAbort = (): void => settle(new StandinError("ABORTED", "the attempt was given up"));
     const late = (): void => settle(unreachable(options, new Error("no answer in time")));
     const timer = setTimeout(late, options.timeoutMs ?? HANDSHAKE_MS);
-    socket.once("error", (cause) => settle(unreachable(options, cause)));
+    socket.once("error", (cause) =>
+      settle(notFromHere(options, cause) ?? unreachable(options, cause)),
+    );
     socket.once("close", () => settle(unreachable(options, new Error("it hung up"))));
     socket.once("secureConnect", () => settle(undefined));
     signal?.addEventListener("abort", onAbort);
@@ -169,6 +173,20 @@ function asPeer(socket: TLSSocket): TlsPeer {
   const certificate = socket.getPeerX509Certificate();
   const problem = socket.authorized ? undefined : String(socket.authorizationError);
   return { socket, certificate, problem };
+}
+
+/** The error when not the peer but our own address is what is wrong. */
+function notFromHere(
+  { host, localAddress }: TlsConnectOptions,
+  cause: NodeJS.ErrnoException,
+): StandinError | undefined {
+  if (localAddress === undefined || cause.syscall !== "bind") return undefined;
+  if (cause.code === "EADDRNOTAVAIL") return noLocalAddress(localAddress);
+  const message = `no connection from ${localAddress} to ${host}: ${cause.code}`;
+  return new StandinError("NO_LOCAL_ADDRESS", message, {
+    hint: "Choose an address of the same family, IPv4 or IPv6, as the peer's.",
+    cause,
+  });
 }
 
 function unreachable({ host, port }: TlsConnectOptions, cause: Error): StandinError {

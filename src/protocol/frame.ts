@@ -43,6 +43,8 @@ export const FrameType = {
   heartbeat: 8,
   /** JSON: a request or an answer between agents. */
   control: 9,
+  /** JSON: what users and groups of the source are called; see stream-messages.ts. */
+  owners: 10,
 } as const;
 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { FrameError } from "./frame.ts";
 import {
+  parseOwnerNames,
   parsePositions,
   parseSourceState,
   parseStreamHello,
@@ -22,6 +23,7 @@ const HELLO = {
   include: [],
   exclude: ["**/cache/**"],
   orphans: "aside",
+  owners: "name",
   onFailureSeconds: null,
   startCommand: null,
 };
@@ -50,6 +52,7 @@ test("a hello that could lead out of the state folder, or has a field wrong, is 
     { mounts: "all" },
     { include: [1] },
     { orphans: "eat" },
+    { owners: "nobody" },
     { onFailureSeconds: -5 },
   ];
   for (const fields of wrong) {
@@ -75,4 +78,21 @@ test("what a peer says in between is checked too", () => {
     assert.throws(() => parseTargetState(wrong), FrameError);
   }
   assert.throws(() => parseSourceState({ recording: 1 }), FrameError);
+});
+
+test("names of owners are names that can be looked up, and nothing else", () => {
+  const users = [
+    [1000, "ann"],
+    [4294967295, "DOMAIN\\bob smith"],
+    [7, null],
+  ];
+  assert.deepEqual(parseOwnerNames({ users, groups: [] }), { users, groups: [] });
+  const wrong = [[-1, "a"], [1.5, "a"], [2 ** 32, "a"], ["1", "a"], [1], [1, "a", 2], [1, 2], null];
+  const names = ["", "-x", "a:b", "a\nb", "a\0", "x".repeat(257)];
+  for (const entry of [...wrong, ...names.map((name) => [1, name])]) {
+    const message = JSON.stringify(entry);
+    assert.throws(() => parseOwnerNames({ users: [entry], groups: [] }), FrameError, message);
+    assert.throws(() => parseOwnerNames({ users: [], groups: [entry] }), FrameError, message);
+  }
+  assert.throws(() => parseOwnerNames({ users: [] }), FrameError);
 });

@@ -34,6 +34,8 @@ export interface StreamHello {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  /** Whether files belong on the target to who has the same number, or the same name. */
+  readonly owners: "id" | "name";
   /** The target promotes by itself when source and host were silent for so long; null: never. */
   readonly onFailureSeconds: number | null;
   /** Run on the target after a promotion. */
@@ -52,6 +54,28 @@ export interface SourceState {
   readonly recording: number;
   readonly gaps: number;
   readonly engineGeneration: number;
+}
+
+/** What numbers of the source are called there; null: nothing. */
+export type NamesById = readonly (readonly [id: number, name: string | null])[];
+
+/**
+ * Names of users and groups that occur in ops, sent before the first op in which they do, and again
+ * when a name has changed.
+ */
+export interface OwnerNames {
+  readonly users: NamesById;
+  readonly groups: NamesById;
+}
+
+/** Of users, and of groups: others keep their numbers. */
+export const OWNER_NAMES_MAX = 65_536;
+
+/** Owners that the target has no counterpart for, and which keep their numbers. */
+export interface UnknownOwners {
+  readonly count: number;
+  /** The first of them, for people. */
+  readonly names: readonly string[];
 }
 
 /** A question to the source's mirror thread: number, kind, mount, node, offset, length. */
@@ -83,6 +107,7 @@ export interface TargetCopy {
   readonly isPaused: boolean;
   readonly isReplicaFull: boolean;
   readonly problem: string | null;
+  readonly unknownOwners: UnknownOwners;
 }
 
 export interface Positions {
@@ -115,12 +140,13 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** @throws {FrameError} */
 export function parseStreamHello(fields: Fields): StreamHello {
-  const { job, name, stream, orphans } = fields;
+  const { job, name, stream, orphans, owners = "id" } = fields;
   const isStream = typeof stream === "string" && /^[0-9a-f]{32}$/.test(stream);
   if (!isJobId(job) || typeof name !== "string" || !isStream) bad("hello");
   if (orphans !== "keep" && orphans !== "aside" && orphans !== "delete") bad("hello");
   const mounts = list(fields, "mounts").map(parseMount);
   if (!areDistinct(mounts)) bad("hello");
+  if (owners !== "id" && owners !== "name") bad("hello");
   return {
     job,
     name,
@@ -133,6 +159,7 @@ export function parseStreamHello(fields: Fields): StreamHello {
     include: texts(fields, "include"),
     exclude: texts(fields, "exclude"),
     orphans,
+    owners,
     onFailureSeconds:
       fields["onFailureSeconds"] === null ? null : count(fields, "onFailureSeconds"),
     startCommand: typeof fields["startCommand"] === "string" ? fields["startCommand"] : null,
@@ -220,7 +247,34 @@ function parseCopy(value: unknown): TargetCopy {
     isPaused: isPaused === true,
     isReplicaFull: isReplicaFull === true,
     problem: typeof problem === "string" ? problem.slice(0, 1000) : null,
+    unknownOwners: parseUnknownOwners(fields["unknownOwners"]),
   };
+}
+
+/** An older target says nothing of them. */
+function parseUnknownOwners(value: unknown): UnknownOwners {
+  if (typeof value !== "object" || value === null) return { count: 0, names: [] };
+  return { count: count(value as Fields, "count"), names: texts(value as Fields, "names") };
+}
+
+/** @throws {FrameError} */
+export function parseOwnerNames(fields: Fields): OwnerNames {
+  return {
+    users: list(fields, "users").map(parseNameById),
+    groups: list(fields, "groups").map(parseNameById),
+  };
+}
+
+/** What separates fields and lines of passwd(5) is in no name; a dash in front is an option. */
+const OWNER_NAME = /^[^-:\n\0][^:\n\0]{0,255}$/;
+
+function parseNameById(value: unknown): NamesById[number] {
+  if (!Array.isArray(value) || value.length !== 2) bad("owner");
+  const [id, name] = value as [unknown, unknown];
+  if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > 0xffffffff) bad("owner");
+  if (name === null) return [id, null];
+  if (typeof name !== "string" || !OWNER_NAME.test(name)) bad("owner");
+  return [id, name];
 }
 
 function bad(what: string): never {

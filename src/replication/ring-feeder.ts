@@ -9,6 +9,7 @@ import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom, recordAt } from "../model/op-records.ts";
 import type { Clock } from "../platform/clock.ts";
+import type { OwnerMapper } from "./owner-mapper.ts";
 
 /** The target's ring has one writer. */
 const ARENA = 0;
@@ -20,16 +21,18 @@ export class RingFeeder {
   readonly #writer: RingWriter;
   readonly #reader: LogReader;
   readonly #clock: Clock;
+  readonly #owners: OwnerMapper | undefined;
   #wake = new AbortController();
   #fed = 0;
 
-  /** Goes on where an earlier feeder of this ring ended. */
-  constructor(log: SegmentLog, ring: Ring, clock: Clock) {
+  /** Goes on where an earlier feeder of this ring ended. `owners`: where they go by name. */
+  constructor(log: SegmentLog, ring: Ring, clock: Clock, owners?: OwnerMapper) {
     this.#ring = ring;
     this.#writer = new RingWriter(ring, ARENA);
     this.#reader = log.reader(ring.head + 1, "durable");
     this.#reader.onAppended = () => this.#wake.abort();
     this.#clock = clock;
+    this.#owners = owners;
   }
 
   /** Ops brought by this feeder. */
@@ -59,6 +62,8 @@ export class RingFeeder {
     const next = this.#ring.head + 1;
     if (entry.lastLsn < next) return;
     const { payload } = batchFrom(entry, next);
+    await this.#owners?.prepare(payload, signal);
+    if (signal.aborted) return;
     for (let at = 0; at < payload.length; ) {
       const record = recordAt(payload, at);
       if (!this.#findsRoom(record.length) && !(await this.#waitForRoom(record.length, signal))) {
@@ -85,7 +90,9 @@ export class RingFeeder {
   #publish(record: Uint8Array): void {
     const { bytes } = this.#ring.memory;
     bytes.set(record, this.#writer.at);
-    const lsn = this.#writer.op.at(this.#writer.at).lsn;
+    const op = this.#writer.op.at(this.#writer.at);
+    this.#owners?.change(op);
+    const { lsn } = op;
     const next = this.#ring.head + 1;
     assert(lsn === next, () => `op ${lsn} would be applied as ${next}`);
     this.#writer.publish(record.length);

@@ -20,6 +20,7 @@ import {
   type TargetState,
 } from "../protocol/stream-messages.ts";
 import type { OpReader, OpStore } from "./op-store.ts";
+import type { OwnerTeller } from "./owner-teller.ts";
 import { Sender, SENDER_DEFAULTS, type SenderEffect, type SenderEvent } from "./sender.ts";
 import { FrameChannel, type StreamConnection } from "./stream-connection.ts";
 
@@ -37,6 +38,8 @@ export interface StreamSourceOptions {
   readonly onTarget: (state: TargetState) => void;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
   readonly compression: Compression;
+  /** Where the target is to know users and groups by name. */
+  readonly owners: OwnerTeller | undefined;
   /** The ops as the target is to see them. */
   readonly route: (records: OpRecords) => OpRecords;
   /** Bytes that may be sent until now by the bandwidth limit; `Infinity` without one. */
@@ -156,6 +159,7 @@ export class StreamSource {
     });
     this.#channel = channel;
     this.#reader = this.#options.store.reader();
+    this.#options.owners?.connected();
     this.#stateSent = "";
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
@@ -184,6 +188,11 @@ export class StreamSource {
       if (batch === undefined) throw new Error(`op ${from} is not there`);
       const records = this.#options.route(batch);
       const { firstLsn, lastLsn, payload } = records;
+      const { owners, clock } = this.#options;
+      for (const names of (await owners?.untold(payload, clock.monotonicMs())) ?? []) {
+        if (channel === this.#channel) channel.sendJson(FrameType.owners, names);
+      }
+      if (channel !== this.#channel) return;
       const hasRoom = channel.sendOps(records, this.#compresses(), () => {
         this.#pool.giveBack(batch.payload);
       });
@@ -194,7 +203,7 @@ export class StreamSource {
       this.#opsSent += lastLsn - firstLsn + 1;
       this.#step({ kind: "sent", last: lastLsn, bytes: payload.length });
     } catch (error) {
-      channel.close(`ops cannot be read: ${(error as Error).message}`);
+      channel.close(`ops cannot be sent: ${(error as Error).message}`);
     }
   }
 

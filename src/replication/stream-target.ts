@@ -13,6 +13,7 @@ import type { Clock } from "../platform/clock.ts";
 import { type Frame, FrameError, FrameType, parseJsonPayload } from "../protocol/frame.ts";
 import {
   type AskTuple,
+  parseOwnerNames,
   parseSourceState,
   positionsPayload,
   type SourceState,
@@ -20,6 +21,7 @@ import {
   type TargetCopy,
   type TargetState,
 } from "../protocol/stream-messages.ts";
+import type { OwnerMapper } from "./owner-mapper.ts";
 import { Receiver, type ReceiverEffect, type ReceiverEvent } from "./receiver.ts";
 import { RingFeeder } from "./ring-feeder.ts";
 import { FrameChannel, framePayload, type StreamConnection } from "./stream-connection.ts";
@@ -33,6 +35,8 @@ export interface StreamTargetOptions {
   readonly clock: Clock;
   readonly log: SegmentLog;
   readonly ring: Ring;
+  /** Where files belong to users and groups by name. */
+  readonly owners: OwnerMapper | undefined;
   /** How the copy is, for the source. */
   readonly copy: () => TargetCopy;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
@@ -59,10 +63,10 @@ export class StreamTarget {
   #feeding: Promise<void> = Promise.resolve();
 
   constructor(options: StreamTargetOptions) {
-    const { log, ring, clock } = options;
+    const { log, ring, clock, owners } = options;
     this.#options = options;
     this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
-    this.#feeder = new RingFeeder(log, ring, clock);
+    this.#feeder = new RingFeeder(log, ring, clock, owners);
     this.#queue = new CommandQueue(ring);
   }
 
@@ -252,6 +256,11 @@ export class StreamTarget {
         if (connection === this.#current) {
           this.#sourceSays(parseSourceState(parseJsonPayload(frame.payload)));
         }
+        break;
+      case FrameType.owners:
+        this.#step({ kind: "heard", connection });
+        // Before the ops behind it are acknowledged: they may be applied when nobody can be asked.
+        this.#options.owners?.learn(parseOwnerNames(parseJsonPayload(frame.payload)));
         break;
       case FrameType.heartbeat:
         this.#step({ kind: "heard", connection });

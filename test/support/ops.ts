@@ -9,6 +9,8 @@ export interface TestOp {
   readonly data?: Uint8Array;
   /** The number of the question that a mirror record answers. */
   readonly question?: number;
+  /** User and group. */
+  readonly owner?: readonly [number, number];
 }
 
 /** Writes and answers one behind the other, from `firstLsn` on. */
@@ -17,10 +19,11 @@ export function recordsOf(firstLsn: number, ops: readonly TestOp[]): OpRecords {
   const payload = new Uint8Array(sizes.reduce((sum, size) => sum + alignUp(size, 8), 0));
   const op = new OpView(payload.buffer);
   let at = 0;
-  for (const [i, { kind = OpKind.write, data, question = 0 }] of ops.entries()) {
+  for (const [i, { kind = OpKind.write, data, question = 0, owner = [0, 0] }] of ops.entries()) {
     op.at(at).start(kind, 0, 42);
     op.lsn = firstLsn + i;
     op.extra = question;
+    [op.uid, op.gid] = owner;
     op.size = sizes[i] ?? OP_HEADER_BYTES;
     op.length = data?.length ?? 0;
     payload.set(data ?? [], at + OP_HEADER_BYTES);

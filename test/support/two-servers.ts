@@ -37,8 +37,15 @@ export class Servers {
     mkdirSync(this.folder);
   }
 
-  /** The agents run, and know each other; they are called s0, s1, … */
-  static async start(t: TestContext, count = 2, { isolated = false } = {}): Promise<Servers> {
+  /**
+   * The agents run, and know each other; they are called s0, s1, … `targetPrefix`: a command that
+   * runs those that have no folder somewhere else.
+   */
+  static async start(
+    t: TestContext,
+    count = 2,
+    { isolated = false, targetPrefix = [] as readonly string[] } = {},
+  ): Promise<Servers> {
     const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
     const agents: AgentRun[] = [];
     // Registered first, so that it runs when the agents are ended.
@@ -47,7 +54,10 @@ export class Servers {
     const network = isolated ? new IsolatedNetwork(t) : undefined;
     // The first one on a machine of its own, all others on another.
     const machineOf = (i: number) => network?.machines[i === 0 ? 0 : 1];
-    for (let i = 0; i < count; i++) agents.push(new AgentRun(t, machineOf(i)?.prefix));
+    const prefixOf = (i: number) => (i === 0 ? undefined : targetPrefix);
+    for (let i = 0; i < count; i++) {
+      agents.push(new AgentRun(t, machineOf(i)?.prefix ?? prefixOf(i)));
+    }
     const servers = new Servers(agents, home);
     made.servers = servers;
     const [first, ...others] = agents;
@@ -113,6 +123,14 @@ export class Servers {
   async untilProtected(): Promise<void> {
     await until(
       () => this.status().protected || undefined,
+      () => JSON.stringify(this.status()),
+      60_000,
+    );
+  }
+
+  async untilConnected(): Promise<void> {
+    await until(
+      () => this.status().targets.every(({ isConnected }) => isConnected) || undefined,
       () => JSON.stringify(this.status()),
       60_000,
     );

@@ -31,6 +31,7 @@ const COMPLETE: TargetCopy = {
   isPaused: false,
   isReplicaFull: false,
   problem: null,
+  unknownOwners: { count: 0, names: [] },
 };
 
 const config = JSON.parse(process.argv[2] ?? "") as EndConfig;
@@ -110,6 +111,7 @@ async function newTarget(): Promise<{ target: StreamTarget; ring: Ring }> {
     clock: systemClock,
     log,
     ring,
+    owners: undefined,
     copy: () => COMPLETE,
     onChange: () => {},
     onBroken: (error) => {

@@ -78,6 +78,7 @@ async function sendStream(socket: Duplex): Promise<EndResult> {
   const source = new StreamSource({
     clock: systemClock,
     store,
+    owners: undefined,
     compression: config.form === "stream-zstd" ? "on" : "off",
     connect: () => {
       const welcome = { durable: 0, applied: 0 };

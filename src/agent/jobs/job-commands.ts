@@ -5,6 +5,7 @@ import type { AgentCommands } from "../agent-commands.ts";
 import { defaultRingBytes, defaultWorkers, PATHS_MAX } from "../ring-sizes.ts";
 import type { Jobs } from "./jobs.ts";
 import type { JobSettings } from "./source-record.ts";
+import { limitChangeOf, targetsOf, textsOf } from "./target-settings.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -15,7 +16,7 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
   });
   commands.add("promote", async (body) => {
     const { job, force } = body;
-    return await jobs.promote(String(job), texts(body, "at"), force === true);
+    return await jobs.promote(String(job), textsOf(body["at"], "at"), force === true);
   });
   commands.add("unprotect", ({ job, deletesReplica }) =>
     jobs.unprotect(String(job), deletesReplica === true),
@@ -28,20 +29,24 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
     jobs.flush(String(job), Number(timeoutMs), asker),
   );
   commands.add("job-verify", ({ job, repair }) => jobs.verify(String(job), repair === true));
+  commands.add("job-limit", (body) => {
+    const agents = textsOf(body["targets"], "targets");
+    return { targets: jobs.setLimit(String(body["job"]), agents, limitChangeOf(body)) };
+  });
   commands.add("job-pause", ({ job, paused }) => jobs.setPaused(String(job), paused === true));
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 function settingsOf(body: Body): JobSettings {
-  const { name, replica, limitBytes, compression, orphans } = body;
+  const { name, replica, compression, orphans, owners } = body;
   if (typeof name !== "string" || !NAME.test(name)) {
     throw new StandinError("INVALID_NAME", `${String(name)} cannot be the name of a job`, {
       hint: "Letters, digits, dot, dash and underscore; at most 63.",
     });
   }
-  const targets = texts(body, "targets").map((agent) => ({ agent }));
-  const paths = texts(body, "paths");
+  const targets = targetsOf(body);
+  const paths = textsOf(body["paths"], "paths");
   if (paths.length === 0 || targets.length === 0) {
     throw new StandinError("INVALID_JOB", "a job has a folder and a target at least", {
       hint: "standin protect PATH --to AGENT",
@@ -59,11 +64,11 @@ function settingsOf(body: Body): JobSettings {
     paths,
     targets,
     replica: typeof replica === "string" ? replica : null,
-    include: texts(body, "include"),
-    exclude: texts(body, "exclude"),
+    include: textsOf(body["include"], "include"),
+    exclude: textsOf(body["exclude"], "exclude"),
     orphans: orphans === "keep" || orphans === "delete" ? orphans : "aside",
+    owners: owners === "name" ? "name" : "id",
     compression: compression === "off" || compression === "on" ? compression : "adaptive",
-    limitBytes: typeof limitBytes === "number" && limitBytes > 0 ? limitBytes : null,
     onFailureSeconds: secondsOf(body["onFailureSeconds"]),
     startCommand: typeof body["startCommand"] === "string" ? body["startCommand"] : null,
     ringBytes: typeof ringBytes === "number" ? ringBytes : defaultRingBytes(workers),
@@ -79,11 +84,4 @@ function secondsOf(value: unknown): number | null {
   throw new StandinError("INVALID_JOB", "--on-failure is too short", {
     hint: `Give ${ON_FAILURE_SECONDS_MIN} seconds or more: a network that hiccups is no failure.`,
   });
-}
-
-function texts(body: Body, name: string): readonly string[] {
-  const value = body[name] ?? [];
-  const isRight = Array.isArray(value) && value.every((text) => typeof text === "string");
-  if (isRight) return value as readonly string[];
-  throw new StandinError("INVALID_JOB", `${name} is no list of texts`);
 }

@@ -1,6 +1,7 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
 import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
-import type { TargetCopy } from "../../protocol/stream-messages.ts";
+import type { TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
+import type { LimitSettings } from "../../replication/scheduled-limit.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
@@ -20,6 +21,11 @@ export interface TargetStatus {
   readonly lagP99Seconds: number;
   readonly lagMaxSeconds: number;
   readonly bytesSent: number;
+  readonly limit: LimitStatus;
+  /** Address of this server from which it connects; null: any. */
+  readonly via: string | null;
+  /** Who keeps the source's number, having no counterpart of that name there. */
+  readonly unknownOwners: UnknownOwners;
   readonly progress: {
     readonly work: string;
     readonly percent: number;
@@ -36,6 +42,13 @@ export interface FolderStatus {
   readonly replica: string;
   /** In words: "captured", "complete", … */
   readonly state: string;
+}
+
+export interface LimitStatus extends LimitSettings {
+  /** Holds now; null: as fast as it goes. */
+  readonly bytesPerSecond: number | null;
+  /** ISO time when another one will; null: never. */
+  readonly until: string | null;
 }
 
 /** Of a job that is sent from here. */
@@ -77,7 +90,10 @@ export interface ReplicaStatus {
   readonly isPaused: boolean;
   readonly due: string;
   readonly problem: string | null;
+  readonly unknownOwners: UnknownOwners;
 }
+
+const NOBODY: UnknownOwners = { count: 0, names: [] };
 
 export type JobStatus = SourceStatus | ReplicaStatus;
 
@@ -157,12 +173,21 @@ function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetSt
     lagP99Seconds: lag.p99Ms / 1000,
     lagMaxSeconds: lag.maxMs / 1000,
     bytesSent: stream.bytesSent,
+    limit: limitStatus(link),
+    via: job.record.targets.find((target) => target.agent === link.agent)?.via ?? null,
+    unknownOwners: copy?.unknownOwners ?? NOBODY,
     progress:
       copy === undefined || copy.work === null
         ? null
         : { work: copy.work, percent: copy.percent, etaSeconds: copy.etaSeconds },
     reasons: targetReasons(link, agent, job.sample().gaps),
   };
+}
+
+function limitStatus({ limit, limitNow }: TargetLink): LimitStatus {
+  const { bytesPerSecond, untilMs } = limitNow;
+  const until = untilMs === null ? null : new Date(untilMs).toISOString();
+  return { ...limit.settings, bytesPerSecond, until };
 }
 
 function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number): StatusReason[] {
@@ -229,5 +254,6 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     isPaused,
     due,
     problem: life?.problem ?? null,
+    unknownOwners: life?.unknownOwners ?? NOBODY,
   };
 }

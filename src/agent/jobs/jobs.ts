@@ -4,7 +4,9 @@ import { randomBytes } from "node:crypto";
 import { StandinError } from "../../base/errors.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { listNames, makePrivateFolder } from "../../platform/files.ts";
+import { requireLocalAddress } from "../../platform/host.ts";
 import { readMountTable } from "../../platform/mount-table.ts";
+import { systemNameService } from "../../platform/name-service.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
 import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
@@ -15,13 +17,14 @@ import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
 import { realFolder } from "../real-folder.ts";
 import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
-import { type JobStatus, replicaStatus, sourceStatus } from "./job-status.ts";
+import { type JobStatus, replicaStatus, sourceStatus, type TargetStatus } from "./job-status.ts";
 import { Promoter, type Promotion } from "./promotion.ts";
 import { refuseOverlaps, refuseReplicas, replicaFolders } from "./job-paths.ts";
 import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { ITSELF, TargetJob } from "./target-job.ts";
+import type { LimitChange } from "./target-settings.ts";
 import { newTargetRecord, type TargetRecord } from "./target-record.ts";
 
 export interface JobsParts {
@@ -266,7 +269,7 @@ export class Jobs implements Loop {
     });
   }
 
-  /** @throws {StandinError} `JOB_EXISTS`, `NO_SOURCE`, …: nothing was changed. */
+  /** @throws {StandinError} `JOB_EXISTS`, `NO_LOCAL_ADDRESS`, …: nothing was changed. */
   async protect(settings: JobSettings, allowOpenFiles: boolean): Promise<SourceRecord> {
     const { store } = this.#parts;
     if ([...this.#sources.values()].some(({ record }) => record.name === settings.name)) {
@@ -276,13 +279,15 @@ export class Jobs implements Loop {
     }
     rulesOf(settings);
     this.#refuseTaken(settings.paths.map((path) => realFolder(path, path).path));
-    const targets = settings.targets.map(({ agent }) => {
-      const { id } = store.findMember(agent);
-      if (id !== store.identity.id) return { agent: id };
+    const targets = settings.targets.map((target) => {
+      const { id } = store.findMember(target.agent);
+      if (id !== store.identity.id) return { ...target, agent: id };
       throw new StandinError("TARGET_IS_SOURCE", "a job's target is another server", {
         hint: "For a second copy on this machine there is standin local.",
       });
     });
+    for (const { via } of targets) if (via !== null) await requireLocalAddress(via);
+    if (settings.owners === "name") await systemNameService("user", [0]);
     const fixed = { epoch: 1, binds: [] };
     const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
     return job.record;
@@ -378,6 +383,27 @@ export class Jobs implements Loop {
     throw new StandinError("UNKNOWN_JOB", `no job ${job} is sent from here`, {
       hint: "standin jobs lists them; run the command on the server where the folders are.",
     });
+  }
+
+  /**
+   * Of some targets of a job, by name or id; none: of all. @throws {StandinError} `UNKNOWN_JOB`,
+   * `UNKNOWN_AGENT`, `UNKNOWN_TARGET`
+   */
+  setLimit(job: string, agents: readonly string[], change: LimitChange): readonly TargetStatus[] {
+    const source = this.source(job);
+    const own = source.record.targets.map(({ agent }) => agent);
+    const chosen = agents.map((agent) => this.#parts.store.findMember(agent).id);
+    const foreign = chosen.find((agent) => !own.includes(agent));
+    if (foreign !== undefined) {
+      const message = `${this.#nameOf(foreign)} is no target of job ${source.record.name}`;
+      throw new StandinError("UNKNOWN_TARGET", message, {
+        hint: `Its targets are ${own.map((agent) => this.#nameOf(agent)).join(", ")}.`,
+      });
+    }
+    const ids = new Set(chosen.length === 0 ? own : chosen);
+    source.setLimit(ids, change);
+    const { targets } = sourceStatus(source, (id) => this.#nameOf(id));
+    return targets.filter((_, index) => ids.has(String(own[index])));
   }
 
   async unprotect(job: string, deletesReplica: boolean): Promise<Unprotected> {

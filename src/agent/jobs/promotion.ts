@@ -106,8 +106,9 @@ export class Promoter {
       include: record.include,
       exclude: record.exclude,
       orphans: record.orphans,
+      // What the replica has are this server's own numbers.
+      owners: "id",
       compression: "adaptive",
-      limitBytes: null,
       onFailureSeconds: null,
       startCommand: null,
       ringBytes: defaultRingBytes(workers),

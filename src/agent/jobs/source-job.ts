@@ -41,6 +41,7 @@ import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
 import { putReplicaAt } from "./promotion-path.ts";
 import { TargetLink } from "./target-link.ts";
+import type { JobTarget, LimitChange } from "./target-settings.ts";
 
 const PUMP_MS = 1;
 const PUMP_IDLE_MS_MAX = 20;
@@ -110,15 +111,16 @@ export class SourceJob {
       onEvent: (event) => this.#onKeeperEvent(event),
       onLost: () => this.#onLost(),
     });
-    this.#links = record.targets.map(({ agent }, index) => {
+    this.#links = record.targets.map((target, index) => {
+      const { agent } = target;
       return new TargetLink({
         index,
         count: record.targets.length,
-        agent,
+        target,
         clock: parts.clock,
         store: this.#store,
         compression: record.compression,
-        limitBytes: record.limitBytes,
+        owners: record.owners,
         connect: (signal) => this.#connect(agent, signal),
         ringState: () => this.#ringState(),
         onTarget: (state) => this.#onTarget(index, state),
@@ -277,7 +279,7 @@ export class SourceJob {
 
   async #connect(agent: string, signal: AbortSignal) {
     const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
-    const { onFailureSeconds, startCommand, life } = this.#record;
+    const { onFailureSeconds, startCommand, life, owners } = this.#record;
     const lastLsn = this.#store.look();
     const { firstLsn } = this.#store;
     const hello: StreamHello = {
@@ -292,12 +294,15 @@ export class SourceJob {
       include,
       exclude,
       orphans,
+      owners,
       onFailureSeconds,
       startCommand,
     };
     try {
       const parameters = { ...hello, replica };
-      const connection = await this.#parts.network.connect(agent, "stream", parameters, { signal });
+      const via = this.#record.targets.find((target) => target.agent === agent)?.via ?? undefined;
+      const options = { signal, ...(via === undefined ? {} : { localAddress: via }) };
+      const connection = await this.#parts.network.connect(agent, "stream", parameters, options);
       return { connection, welcome: parseStreamWelcome(connection.welcome) };
     } catch (error) {
       if (error instanceof PeerRefusedError && error.peerCode === "EPOCH_OLD") {
@@ -305,6 +310,16 @@ export class SourceJob {
       }
       throw error;
     }
+  }
+
+  /** Of these targets, from now on and after restarts. */
+  setLimit(agents: ReadonlySet<string>, change: LimitChange): void {
+    const targets = this.#record.targets.map((target) => {
+      return agents.has(target.agent) ? { ...target, ...change } : target;
+    });
+    this.#save({ targets });
+    for (const [index, { limit }] of this.#links.entries())
+      limit.change(targets[index] as JobTarget);
   }
 
   /** A newer epoch is known: this server must not write any more. */

@@ -3,13 +3,9 @@ import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { StreamMount } from "../../protocol/stream-messages.ts";
 import type { Compression } from "../../replication/stream-source.ts";
 import { recordedMounts } from "./job-paths.ts";
+import type { JobTarget } from "./target-settings.ts";
 
 const VERSION = 1;
-
-export interface JobTarget {
-  /** Id of the agent; its name is looked up when it is shown. */
-  readonly agent: string;
-}
 
 /** What the operator asked for. */
 export interface JobSettings {
@@ -21,9 +17,8 @@ export interface JobSettings {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  readonly owners: "id" | "name";
   readonly compression: Compression;
-  /** Bytes a second to each target; null: no limit. */
-  readonly limitBytes: number | null;
   /** See StreamHello. */
   readonly onFailureSeconds: number | null;
   readonly startCommand: string | null;
@@ -68,6 +63,13 @@ export function newSourceRecord(
   };
 }
 
+/** A record may be of before targets had settings of their own, and the job one limit. */
+function completeTargets(record: Partial<SourceRecord>): JobTarget[] {
+  const { limitBytes = null } = record as { readonly limitBytes?: number | null };
+  const targets = record.targets ?? [];
+  return targets.map((target) => ({ ...{ limitBytes, schedule: [], via: null }, ...target }));
+}
+
 /** Undefined for what no Standin of this version wrote. */
 export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
@@ -77,7 +79,13 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
   const mounts = recordedMounts(record.mounts);
   if (mounts === undefined) return undefined;
-  return { ...(value as SourceRecord), mounts, ...bindsOf(value) };
+  return {
+    ...(value as SourceRecord),
+    owners: record.owners ?? "id",
+    targets: completeTargets(record),
+    mounts,
+    ...bindsOf(value),
+  };
 }
 
 /** Records of jobs with one path had one folder there. */

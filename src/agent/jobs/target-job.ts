@@ -152,6 +152,7 @@ export class TargetJob {
         shmDir: this.#shmDir,
         applierLog: `${this.#home}/applier.log`,
         checkpointPath: checkpointPath(this.#home),
+        ownersPath: `${this.#home}/owners.json`,
         report: (level, message, fields) => {
           this.#report(level, message, { job: this.#record.name, ...fields });
         },

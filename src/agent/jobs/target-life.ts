@@ -8,7 +8,8 @@ import { HeaderAt } from "../../journal/ring-layout.ts";
 import type { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { isAlive, sendSignal } from "../../platform/processes.ts";
-import type { TargetCopy } from "../../protocol/stream-messages.ts";
+import type { TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
+import type { OwnerMapper } from "../../replication/owner-mapper.ts";
 import { StreamTarget } from "../../replication/stream-target.ts";
 import type { Report } from "../agent-log.ts";
 import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
@@ -16,6 +17,7 @@ import { checkpointHead, checkpointStream } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
 import { applierHealthReasons } from "../protection.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
+import { openOwnerMapper } from "./owner-names.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
 
 /** Records that wait for the applier; behind it there is the log. */
@@ -29,6 +31,8 @@ export interface TargetLifeParts {
   readonly shmDir: string;
   readonly applierLog: string;
   readonly checkpointPath: string;
+  /** What the source's users and groups are called, where that matters. */
+  readonly ownersPath: string;
   readonly report: Report;
   readonly save: (change: Partial<TargetRecord>) => void;
   readonly onNotice: (event: ApplierEvent) => void;
@@ -51,6 +55,7 @@ export class TargetLife {
   readonly stream: StreamTarget;
   readonly copy: CopySupervisor;
   readonly applier: ApplierLink;
+  readonly #owners: OwnerMapper | undefined;
   readonly #gauge: RingGauge;
   readonly #log: SegmentLog;
   readonly #clock: Clock;
@@ -105,10 +110,12 @@ export class TargetLife {
       gaps: () => ring.word(HeaderAt.gaps),
       onDue: (due) => parts.save({ due }),
     });
+    this.#owners = record.owners === "name" ? openOwnerMapper(parts.ownersPath, clock) : undefined;
     this.stream = new StreamTarget({
       clock,
       log,
       ring,
+      owners: this.#owners,
       copy: () => this.copyState,
       onChange: parts.onConnection,
       onBroken: parts.onBroken,
@@ -187,7 +194,8 @@ export class TargetLife {
   get problem(): string | null {
     const { toReplay } = this;
     const replay = `after a power cut ${toReplay} ops of the log are applied again`;
-    const known = this.stream.problem ?? this.copy.problem ?? this.#applierProblem;
+    const known =
+      this.stream.problem ?? this.#owners?.problem ?? this.copy.problem ?? this.#applierProblem;
     return known ?? (toReplay > 0 ? replay : null);
   }
 
@@ -200,6 +208,11 @@ export class TargetLife {
       silentMs: this.copy.silentMs,
     });
     return first?.message;
+  }
+
+  /** Who keeps the source's number, having no counterpart here. */
+  get unknownOwners(): UnknownOwners {
+    return this.#owners?.unknown ?? { count: 0, names: [] };
   }
 
   /** As the source and status see it. */
@@ -219,6 +232,7 @@ export class TargetLife {
       isPaused,
       isReplicaFull,
       problem: this.problem,
+      unknownOwners: this.unknownOwners,
     };
   }
 

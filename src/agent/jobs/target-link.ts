@@ -1,5 +1,7 @@
 /** One target of a job, as its source sees it: the stream, and what the target says of its copy. */
 import type { Clock } from "../../platform/clock.ts";
+import { localWeekMinute } from "../../platform/local-time.ts";
+import { systemNameService } from "../../platform/name-service.ts";
 import type {
   AskTuple,
   SourceState,
@@ -8,22 +10,24 @@ import type {
 } from "../../protocol/stream-messages.ts";
 import { AnswerRouting } from "../../replication/answer-routing.ts";
 import type { OpStore } from "../../replication/op-store.ts";
-import { Bandwidth } from "../../replication/bandwidth.ts";
+import { OwnerTeller } from "../../replication/owner-teller.ts";
+import { type LimitState, ScheduledLimit } from "../../replication/scheduled-limit.ts";
 import {
   type Compression,
   StreamSource,
   type StreamSourceOptions,
 } from "../../replication/stream-source.ts";
 import { LagTracker } from "../lag-tracker.ts";
+import type { JobTarget } from "./target-settings.ts";
 
 export interface TargetLinkOptions {
   readonly index: number;
   readonly count: number;
-  readonly agent: string;
+  readonly target: JobTarget;
   readonly clock: Clock;
   readonly store: OpStore;
   readonly compression: Compression;
-  readonly limitBytes: number | null;
+  readonly owners: "id" | "name";
   readonly connect: StreamSourceOptions["connect"];
   readonly ringState: () => SourceState;
   readonly onTarget: (state: TargetState) => void;
@@ -36,21 +40,23 @@ export class TargetLink {
   /** Of the target's applier to our mirror thread, not given yet. */
   readonly questions: AskTuple[] = [];
   readonly lag = new LagTracker();
+  readonly limit: ScheduledLimit;
   readonly #clock: Clock;
-  readonly #bandwidth: Bandwidth;
   readonly #routing: AnswerRouting;
   #copy: TargetCopy | undefined;
 
   constructor(options: TargetLinkOptions) {
-    this.agent = options.agent;
-    this.#clock = options.clock;
-    this.#bandwidth = new Bandwidth(options.limitBytes ?? undefined);
+    const { clock } = options;
+    this.agent = options.target.agent;
+    this.limit = new ScheduledLimit(options.target, localWeekMinute);
+    this.#clock = clock;
     this.#routing = new AnswerRouting(options.index, options.count);
     let lastWhy = "";
     this.stream = new StreamSource({
-      clock: options.clock,
+      clock,
       store: options.store,
       compression: options.compression,
+      owners: options.owners === "name" ? new OwnerTeller(systemNameService) : undefined,
       route: (records) => this.#routing.route(records),
       connect: options.connect,
       ringState: options.ringState,
@@ -66,7 +72,7 @@ export class TargetLink {
         options.report(connected ? "info" : "warning", connected ? "connected" : `apart: ${why}`);
       },
       allowance: () => {
-        return this.#bandwidth.allowance(options.clock.monotonicMs(), this.stream?.bytesSent ?? 0);
+        return this.limit.allowance(clock.monotonicMs(), clock.wallMs(), this.stream.bytesSent);
       },
     });
   }
@@ -76,6 +82,9 @@ export class TargetLink {
   }
   get applied(): number {
     return this.stream.applied;
+  }
+  get limitNow(): LimitState {
+    return this.limit.state(this.#clock.wallMs());
   }
   /** What the target last said; undefined while it is away. */
   get copy(): TargetCopy | undefined {

@@ -37,6 +37,8 @@ export interface TargetRecord {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
+  /** Absent in records of before there was a choice: by number. */
+  readonly owners?: "id" | "name";
   readonly onFailureSeconds: number | null;
   readonly startCommand: string | null;
   readonly due: DueWork;
@@ -54,7 +56,7 @@ export function newTargetRecord(
   replica: string,
   bootId: string,
 ): TargetRecord {
-  const { job, name, epoch, mounts, include, exclude, orphans } = hello;
+  const { job, name, epoch, mounts, include, exclude, orphans, owners } = hello;
   const { onFailureSeconds, startCommand } = hello;
   return {
     version: VERSION,
@@ -70,6 +72,7 @@ export function newTargetRecord(
     include,
     exclude,
     orphans,
+    owners,
     onFailureSeconds,
     startCommand,
     due: "mirror",
