@@ -52,6 +52,8 @@ export interface SourceState {
   readonly recording: number;
   readonly gaps: number;
   readonly engineGeneration: number;
+  /** The last op when this was so: it is true behind that op, and not before. */
+  readonly lsn: number;
 }
 
 /** A question to the source's mirror thread: number, kind, mount, node, offset, length. */
@@ -178,6 +180,7 @@ export function parseSourceState(fields: Fields): SourceState {
     recording: count(fields, "recording"),
     gaps: count(fields, "gaps"),
     engineGeneration: count(fields, "engineGeneration"),
+    lsn: count(fields, "lsn"),
   };
 }
 
