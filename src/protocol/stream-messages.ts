@@ -54,6 +54,8 @@ export interface SourceState {
   readonly recording: number;
   readonly gaps: number;
   readonly engineGeneration: number;
+  /** The last op when this was so: it is true behind that op, and not before. */
+  readonly lsn: number;
 }
 
 /** What numbers of the source are called there; null: nothing. */
@@ -205,6 +207,7 @@ export function parseSourceState(fields: Fields): SourceState {
     recording: count(fields, "recording"),
     gaps: count(fields, "gaps"),
     engineGeneration: count(fields, "engineGeneration"),
+    lsn: count(fields, "lsn"),
   };
 }
 

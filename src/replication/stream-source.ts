@@ -213,11 +213,11 @@ export class StreamSource {
     return clock.monotonicMs() - this.#crowdedAtMs < CROWDED_MS;
   }
 
-  /** Only when it changed, and behind the ops that were there before it. */
+  /** Only when it changed. */
   #sendState(): void {
     if (this.#channel === undefined) return;
     const state = this.#options.ringState();
-    const text = JSON.stringify(state);
+    const text = JSON.stringify({ ...state, lsn: 0 });
     if (text === this.#stateSent) return;
     this.#stateSent = text;
     this.#channel.sendJson(FrameType.source, state);

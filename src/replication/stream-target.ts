@@ -56,6 +56,8 @@ export class StreamTarget {
   #current = 0;
   #batch: AppendedEntry | undefined;
   #source: SourceState | undefined;
+  /** What the source has said, of a moment that the replica has not reached. */
+  #sourceAhead: SourceState | undefined;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
   #wasAttached = false;
@@ -87,9 +89,6 @@ export class StreamTarget {
   get problem(): string | undefined {
     return this.#problem;
   }
-  get sourceState(): SourceState | undefined {
-    return this.#source;
-  }
 
   start(): void {
     this.#feeding = this.#feeder.run(this.#stopping.signal).catch((error: unknown) => {
@@ -115,6 +114,7 @@ export class StreamTarget {
   attach(connection: number, stream: StreamConnection): void {
     this.#copySent = "";
     this.#wasAttached = true;
+    this.#sourceAhead = undefined;
     this.#current = connection;
     // Questions that were under way on an earlier connection are lost: all are asked again.
     this.#queue.clear();
@@ -135,6 +135,7 @@ export class StreamTarget {
 
   /** Nothing more is taken; what was received becomes durable and is fed to the ring. */
   seal(): void {
+    this.#sourceAhead = undefined;
     for (const channel of this.#channels.values()) channel.close("the replica was promoted");
   }
 
@@ -155,6 +156,7 @@ export class StreamTarget {
   pump(): void {
     if (this.#stopping.signal.aborted) return;
     this.#step({ kind: "applied", lsn: this.#options.ring.applied });
+    this.#reachSource();
     const channel = this.#channels.get(this.#current);
     if (channel === undefined || channel.isClosed) return;
     this.#askForRecording(channel);
@@ -254,7 +256,8 @@ export class StreamTarget {
       case FrameType.source:
         this.#step({ kind: "heard", connection });
         if (connection === this.#current) {
-          this.#sourceSays(parseSourceState(parseJsonPayload(frame.payload)));
+          this.#sourceAhead = parseSourceState(parseJsonPayload(frame.payload));
+          this.#reachSource();
         }
         break;
       case FrameType.owners:
@@ -270,8 +273,15 @@ export class StreamTarget {
     }
   }
 
-  #sourceSays(state: SourceState): void {
+  /**
+   * A gap lies behind the ops that were there before it, and the pass that is to find what is
+   * missing must begin behind them, too: what an op makes while a pass runs is taken for complete.
+   */
+  #reachSource(): void {
     const { ring } = this.#options;
+    const state = this.#sourceAhead;
+    if (state === undefined || ring.applied < state.lsn) return;
+    this.#sourceAhead = undefined;
     const before = this.#source;
     this.#source = state;
     if (before !== undefined && before.engineGeneration !== state.engineGeneration) {

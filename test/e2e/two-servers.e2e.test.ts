@@ -76,6 +76,25 @@ test("a target that was away gets what it missed from the source's disk", {
   assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
 });
 
+test("what nobody took is found, also in files that the target has never heard of", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect("--ring", "64M");
+  await servers.target.stop();
+  // Without an agent nothing is moved to the disk: the ring becomes full.
+  await servers.source.stop();
+  for (let i = 0; i < 120; i++) {
+    writeFileSync(join(servers.folder, `file-${i % 40}`), Buffer.alloc(1 << 20, i));
+  }
+  await servers.source.start();
+  assert.ok(servers.status().reasons.some(({ code }) => code === "GAP"));
+  await servers.target.start();
+  servers.flush();
+  assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
+});
+
 test("a target that lost its memory compares, and is complete again", {
   skip,
   timeout,

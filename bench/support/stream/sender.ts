@@ -84,7 +84,7 @@ async function sendStream(socket: Duplex): Promise<EndResult> {
       const welcome = { durable: 0, applied: 0 };
       return Promise.resolve({ connection: { socket, parser, early: [] }, welcome });
     },
-    ringState: () => ({ recording: 1, gaps: 0, engineGeneration: 1 }),
+    ringState: () => ({ recording: 1, gaps: 0, engineGeneration: 1, lsn: 0 }),
     onTarget: () => {},
     onChange: ({ connected, why }) => {
       if (!connected) problem = why;

@@ -274,6 +274,8 @@ export class SourceJob {
       recording: this.#ring.recording,
       gaps: this.#ring.word(HeaderAt.gaps),
       engineGeneration: this.#ring.word(HeaderAt.engineGeneration),
+      // Last: what was recorded before the gap is not above it.
+      lsn: this.#ring.head,
     };
   }
 
