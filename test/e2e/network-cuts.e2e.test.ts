@@ -23,7 +23,7 @@ const MS_MIN = 50;
 const MS_MAX = 20_000;
 /** Peers give each other up after 10 s. */
 const LONG_MS = 11_500;
-const timeout = 240_000 + CUTS * 30_000;
+const timeout = 600_000 + CUTS * 30_000;
 
 test(`the network is cut ${CUTS} times`, { skip, timeout }, async (t) => {
   const servers = await Servers.start(t, 2, { isolated: true });

@@ -128,7 +128,7 @@ function parsed(line: string): LogLine {
   }
 }
 
-/** Asks again until there is an answer. */
+/** Asks again until there is an answer. `timeoutMs`: see Patience. */
 export async function until<T>(
   probe: () => T | undefined,
   problem: () => string,

@@ -189,7 +189,8 @@ function figures(numbers: LastNumbers): string {
 async function inTime<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   const given = new AbortController();
   const late = async () => {
-    await sleep(ms, undefined, { signal: given.signal });
+    const patience = new Patience(ms);
+    while (!patience.isOver()) await sleep(200, undefined, { signal: given.signal });
     throw new Error(`${what} takes longer than ${ms} ms`);
   };
   try {
