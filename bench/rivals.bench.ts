@@ -51,6 +51,7 @@ const given = Arguments.parse("Compares Standin with lsyncd + rsync and with Syn
   "cut-pause": { help: "longest pause between two of them, in seconds", default: "4" },
   clients: { help: "pgbench's clients", default: "4" },
   scale: { help: "pgbench's scale factor, 15 MB each", default: "5" },
+  keep: { help: "folder for the first copy of each database that is not clean" },
   seed: { help: "of the instants of the cuts", default: "1" },
   in: { help: "folder for the work folder", default: "/var/tmp" },
 });
@@ -204,20 +205,21 @@ async function runCuts(visited: Visit, contender: Contender, programs: string): 
   const cutHome = `${home}/cuts`;
   mkdirSync(cutHome);
   console.error("  the database is under load");
-  const plan = { stage, copy, home: cutHome, programs, load };
+  const plan = { stage, copy, home: cutHome, programs, load, keep: given.optional("keep") };
   const [count, seed] = [given.number("cuts"), given.number("seed")];
   return await makeCuts({ ...plan, count, seed, pauseMaxMs: given.number("cut-pause") * 1000 });
 }
 
 async function runRounds(theatre: Theatre, contenders: readonly Contender[]): Promise<void> {
-  for (let round = 0; round < given.number("rounds"); round++) {
+  const rounds = given.list("rows").every((row) => row === "cuts") ? 0 : given.number("rounds");
+  for (let round = 0; round < rounds; round++) {
     console.error(`round ${round + 1}`);
     for (const contender of rotated(contenders, round)) {
       if (["lag", "load", "rename"].some(wants)) {
         await visit(theatre, contender, (visited) => runSmall(visited, contender));
       }
-      if (wants("large"))
-        await visit(theatre, contender, (visited) => runLarge(visited, contender));
+      if (!wants("large")) continue;
+      await visit(theatre, contender, (visited) => runLarge(visited, contender));
     }
   }
 }

@@ -14,7 +14,13 @@ import type { Stage } from "./stage.ts";
 const COPY_MS = 300_000;
 
 /** What is wrong with a copy; null: nothing. */
-export type Verdict = null | "does not start" | "sums differ" | "tables broken" | "pages broken";
+export type Verdict =
+  | null
+  | "does not start"
+  | "sums differ"
+  | "tables broken"
+  | "pages broken"
+  | "undecided";
 
 export interface Cut {
   readonly verdict: Verdict;
@@ -35,24 +41,37 @@ export interface CutPlan {
   readonly pauseMaxMs: number;
   /** What must go on all the while. */
   readonly load: ChildProcess;
+  /** Where the first copy that is not clean is kept, to be looked at. */
+  readonly keep: string | undefined;
 }
+
+/** What runCommand says at a time limit, as when this benchmark was stopped meanwhile. */
+const TIME_LIMIT = /: not done after \d+ s/;
+const UNDECIDED_MAX = 20;
 
 export async function makeCuts(plan: CutPlan): Promise<Cut[]> {
   const prng = new Prng(plan.seed);
   const cuts: Cut[] = [];
-  for (let i = 0; i < plan.count; i++) {
+  for (let undecided = 0; cuts.length < plan.count; ) {
     await systemClock.sleep(prng.int(plan.pauseMaxMs));
     if (plan.load.exitCode !== null || plan.load.signalCode !== null) {
       throw new Error("the load has ended");
     }
-    cuts.push(await makeCut(plan));
-    const { verdict, message = "" } = cuts.at(-1) as Cut;
-    if (verdict !== null) console.error(`  cut ${i + 1}: ${verdict} ${message.slice(0, 160)}`);
+    const cut = await makeCut(
+      plan,
+      cuts.every(({ verdict }) => verdict === null),
+    );
+    const { verdict, message = "", behindSeconds } = cut;
+    const said = `${verdict ?? "clean"}, ${behindSeconds?.toFixed(2)} s behind`;
+    console.error(`  cut ${cuts.length + 1}: ${said} ${message.trim().slice(-200)}`);
+    if (verdict !== "undecided") cuts.push(cut);
+    else if (++undecided > UNDECIDED_MAX) throw new Error("too many cuts without a verdict");
   }
   return cuts;
 }
 
-async function makeCut({ stage, copy, home, programs }: CutPlan): Promise<Cut> {
+async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
+  const { stage, copy, home, programs, keep } = plan;
   const folder = `${home}/cut`;
   mkdirSync(folder);
   chmodSync(folder, 0o755); // the database's user goes through it
@@ -69,11 +88,24 @@ async function makeCut({ stage, copy, home, programs }: CutPlan): Promise<Cut> {
     const runFolder = `${home}/run`;
     mkdirSync(runFolder);
     await runCommand("chown", ["postgres:", runFolder]);
+    if (keep !== undefined && isCleanSoFar) {
+      await runCommand("cp", ["-a", `${folder}/data`, `${folder}/as-found`], { limitMs: COPY_MS });
+    }
     // Nothing of it has to last.
-    return await judge({ programs, folder, runFolder, settings: ["fsync=off"] }, cutMs);
+    const cut = await judge({ programs, folder, runFolder, settings: ["fsync=off"] }, cutMs);
+    if (keep !== undefined && isCleanSoFar && cut.verdict !== null) await keepCopy(plan, folder);
+    return cut;
   } finally {
     await runCommand("rm", ["-rf", folder, `${home}/run`], { limitMs: COPY_MS });
   }
+}
+
+async function keepCopy({ keep, home }: CutPlan, folder: string): Promise<void> {
+  const place = `${keep}/${home.split("/").at(-2)}-${Date.now()}`;
+  mkdirSync(place, { recursive: true });
+  await runCommand("cp", ["-a", `${folder}/as-found`, `${home}/run/log`, place], {
+    limitMs: COPY_MS,
+  });
 }
 
 /**
@@ -111,8 +143,8 @@ async function judge(options: PostgresOptions, cutMs: number): Promise<Cut> {
     const log = await runCommand("tail", ["-n", "3", `${options.runFolder}/log`], {
       accept: [0, 1],
     });
-    const message = `${(error as Error).message.slice(-300)} ${log.stdout}`;
-    return { verdict: step, message, behindSeconds };
+    const message = `${(error as Error).message.slice(-400)} ${log.stdout.slice(-300)}`;
+    return { verdict: TIME_LIMIT.test(message) ? "undecided" : step, message, behindSeconds };
   } finally {
     // A server that did not start has nothing to stop.
     await server.stop("immediate").catch(() => {});
