@@ -1,5 +1,5 @@
 /** A PostgreSQL server of its own on a folder, run as the user postgres. */
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, globSync, mkdirSync } from "node:fs";
 
 import type { Cleanup } from "./cleanup.ts";
@@ -60,6 +60,11 @@ export class Postgres {
     return server;
   }
 
+  /** A cluster that is there, such as a copy of another one; not running. */
+  static open(options: PostgresOptions): Postgres {
+    return new Postgres(options);
+  }
+
   get #connection(): string[] {
     return ["-h", this.#options.runFolder, "-U", USER, "postgres"];
   }
@@ -89,6 +94,35 @@ export class Postgres {
     const latencyMs = Number(/latency average = ([\d.]+) ms/.exec(stdout)?.[1]);
     if (!(rate > 0) || !(latencyMs > 0)) throw new Error(`pgbench printed no rate: ${stdout}`);
     return { rate, latencyMs };
+  }
+
+  /** Clients that go on until they are killed; the process that runs them. */
+  startLoad(clients: number): ChildProcess {
+    const [file, ...args] = this.#asUser("pgbench", ["-n", "-c", String(clients), "-j", "2"]);
+    const forever = ["-T", "86400", ...this.#connection];
+    return spawn(file as string, [...args, ...forever], { stdio: "ignore", cwd: "/" });
+  }
+
+  /** Values of the one row of an answer, divided by `|`. */
+  async query(sql: string): Promise<string> {
+    const { stdout } = await this.#run("psql", ["-XAtqc", sql, ...this.#connection], SERVER_MS);
+    return stdout.trim();
+  }
+
+  /** Every table and index of the database against its own rules. @throws what is wrong */
+  async checkTables(): Promise<void> {
+    const options = ["--install-missing", "--heapallindexed", "--jobs=2"];
+    await this.#run("pg_amcheck", [...options, ...this.#connection], SERVER_MS);
+  }
+
+  /** Of a server that was stopped. @throws when a page is not as it was written */
+  async checkPages(): Promise<void> {
+    await this.#run("pg_checksums", ["--check", "-D", this.#data], SERVER_MS);
+  }
+
+  #asUser(program: string, args: readonly string[]): string[] {
+    const as = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"];
+    return [...as, `${this.#options.programs}/${program}`, ...args];
   }
 
   #run(program: string, args: readonly string[], limitMs: number): Promise<CommandResult> {
