@@ -77,7 +77,8 @@ export class PostgresSubject implements PrefixSubject {
       writer.child.stdin?.write(`BEGIN;\n${insert};\nCOMMIT;\n`);
     };
     const onLine = (line: string) => {
-      if (line !== "COMMIT") return;
+      // What it said last may be heard when the folder of the notes is gone.
+      if (line !== "COMMIT" || writer.child.killed) return;
       this.#committed = id;
       appendFileSync(`${this.#folder}/commits.notes`, `${id}\n`);
       id++;

@@ -21,6 +21,7 @@ import { Servers } from "./two-servers.ts";
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const PROTECTED_MS_MAX = 90_000;
 const APPLIED_MS_MAX = 60_000;
+const FLUSH_SECONDS = "90";
 
 export interface PrefixSide {
   /** For files that are not protected. */
@@ -167,8 +168,11 @@ export class ServersSide implements PrefixSide {
 
   async flush(): Promise<void> {
     // Not in this thread: it may be the application that writes.
-    const code = await this.#servers.source.commandLater("flush", "data", "--timeout", "30");
-    assert.equal(code, 0, "the flush ends");
+    const flush = ["flush", "data", "--timeout", FLUSH_SECONDS] as const;
+    const code = await this.#servers.source.commandLater(...flush);
+    if (code === 0) return;
+    const [source, target] = [this.#servers.status(), this.#servers.replicaStatus()];
+    assert.fail(`the flush does not end: ${JSON.stringify([source, target], undefined, 1)}`);
   }
 
   gaps(): number {
