@@ -193,8 +193,9 @@ async function runCuts(visited: Visit, contender: Contender, programs: string): 
   const options = { programs, folder: source, runFolder, settings: DATABASE_SETTINGS };
   const server = await Postgres.create(cleanup, options, given.number("scale"));
   const manifest = Manifest.of(source);
-  const { copy, stop } = await contender.start({ stage, source, home });
-  cleanup.add(`stop ${contender.name}`, stop);
+  const running = await contender.start({ stage, source, home });
+  const { copy } = running;
+  cleanup.add(`stop ${contender.name}`, () => running.stop());
   await manifest.untilEqual(copy, COPIED_MS);
   console.error("  the first copy is complete");
   cleanup.add("stop the live server", () => server.stop("immediate"));
@@ -205,7 +206,9 @@ async function runCuts(visited: Visit, contender: Contender, programs: string): 
   const cutHome = `${home}/cuts`;
   mkdirSync(cutHome);
   console.error("  the database is under load");
-  const plan = { stage, copy, home: cutHome, programs, load, keep: given.optional("keep") };
+  const warning = async () => (await running.warning?.()) ?? null;
+  const keep = given.optional("keep");
+  const plan = { stage, copy, warning, home: cutHome, programs, load, keep };
   const [count, seed] = [given.number("cuts"), given.number("seed")];
   return await makeCuts({ ...plan, count, seed, pauseMaxMs: given.number("cut-pause") * 1000 });
 }

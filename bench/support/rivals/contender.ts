@@ -13,6 +13,8 @@ export interface Place {
 export interface Running {
   /** Where the copy lies; may not be there yet. */
   readonly copy: string;
+  /** Why the contender itself says that the copy is not whole now; null: it says nothing. */
+  warning?(): Promise<string | null>;
   /** Stops it as an administrator does, and gives the source back. */
   stop(): Promise<void>;
 }

@@ -25,6 +25,8 @@ export type Verdict =
 export interface Cut {
   readonly verdict: Verdict;
   readonly message?: string;
+  /** What the contender said of the copy before or after the cut; null: nothing. */
+  readonly warning: string | null;
   /** Time from the newest transaction of the copy to the cut; null: it tells none. */
   readonly behindSeconds: number | null;
 }
@@ -32,6 +34,8 @@ export interface Cut {
 export interface CutPlan {
   readonly stage: Stage;
   readonly copy: string;
+  /** See `Running.warning`. */
+  readonly warning: () => Promise<string | null>;
   /** For the copies of the copy and the servers' sockets. */
   readonly home: string;
   readonly programs: string;
@@ -61,9 +65,10 @@ export async function makeCuts(plan: CutPlan): Promise<Cut[]> {
       plan,
       cuts.every(({ verdict }) => verdict === null),
     );
-    const { verdict, message = "", behindSeconds } = cut;
+    const { verdict, message = "", behindSeconds, warning } = cut;
     const said = `${verdict ?? "clean"}, ${behindSeconds?.toFixed(2)} s behind`;
-    console.error(`  cut ${cuts.length + 1}: ${said} ${message.trim().slice(-200)}`);
+    const told = warning === null ? "" : ` (it said: ${warning})`;
+    console.error(`  cut ${cuts.length + 1}: ${said}${told} ${message.trim().slice(-200)}`);
     if (verdict !== "undecided") cuts.push(cut);
     else if (++undecided > UNDECIDED_MAX) throw new Error("too many cuts without a verdict");
   }
@@ -76,6 +81,7 @@ async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
   mkdirSync(folder);
   chmodSync(folder, 0o755); // the database's user goes through it
   try {
+    let warning = await plan.warning();
     await stage.target.freeze();
     const cutMs = Date.now();
     try {
@@ -84,6 +90,7 @@ async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
     } finally {
       stage.target.thaw();
     }
+    warning ??= await plan.warning();
     await tidy(`${folder}/data`);
     const runFolder = `${home}/run`;
     mkdirSync(runFolder);
@@ -92,7 +99,8 @@ async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
       await runCommand("cp", ["-a", `${folder}/data`, `${folder}/as-found`], { limitMs: COPY_MS });
     }
     // Nothing of it has to last.
-    const cut = await judge({ programs, folder, runFolder, settings: ["fsync=off"] }, cutMs);
+    const options = { programs, folder, runFolder, settings: ["fsync=off"] };
+    const cut = { ...(await judge(options, cutMs)), warning };
     if (keep !== undefined && isCleanSoFar && cut.verdict !== null) await keepCopy(plan, folder);
     return cut;
   } finally {
@@ -119,7 +127,7 @@ async function tidy(data: string): Promise<void> {
   await runCommand("chown", ["-R", "postgres:", data]);
 }
 
-async function judge(options: PostgresOptions, cutMs: number): Promise<Cut> {
+async function judge(options: PostgresOptions, cutMs: number): Promise<Omit<Cut, "warning">> {
   const server = Postgres.open(options);
   let behindSeconds: number | null = null;
   let step: Verdict = "does not start";

@@ -2,6 +2,10 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import type { AgentRequest } from "../../../src/agent/agent-request.ts";
+import { agentSocket } from "../../../src/agent/agent-state.ts";
+import { ControlClient } from "../../../src/agent/control-client.ts";
+import type { JobStatus, ReplicaStatus } from "../../../src/agent/jobs/job-status.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { readMountTable } from "../../../src/platform/mount-table.ts";
 import { VERSION } from "../../../src/base/version.ts";
@@ -36,7 +40,11 @@ async function start(place: Place): Promise<Running> {
     return { side, state: `${folderIn(place, `agent-${i}`)}/state` };
   });
   const [first, second] = agents as [Agent, Agent];
-  const running: Running = { copy: `${place.home}/replica/0`, stop: () => stop(place, agents) };
+  const running: Running = {
+    copy: `${place.home}/replica/0`,
+    warning: () => warningOf(second),
+    stop: () => stop(place, agents),
+  };
   try {
     run(place, first, ["--listen", `${first.side.address}:${PORT}`, "--name", "first"]);
     await untilReady(first);
@@ -58,6 +66,19 @@ function run(place: Place, { side, state }: Agent, options: readonly string[]): 
   const name = side === place.stage.source ? "first" : "second";
   const args = [MAIN, "agent", "--state", state, "--json", ...options];
   startLogged(place, side, name, [process.execPath, ...args]);
+}
+
+/** What `standin promote` would refuse for on the target. */
+async function warningOf({ state }: Agent): Promise<string | null> {
+  const client = await ControlClient.connect<Omit<AgentRequest, "id">>(agentSocket(state));
+  try {
+    const { jobs } = (await client.request({ command: "jobs", body: {} })) as { jobs: JobStatus[] };
+    const job = jobs.find(({ role }) => role === "target") as ReplicaStatus | undefined;
+    if (job === undefined) return "no job";
+    return job.due === "none" ? null : `${job.due} due`;
+  } finally {
+    client.close();
+  }
 }
 
 /** A command on the agent's machine: not counted, as it is the administrator's. */
