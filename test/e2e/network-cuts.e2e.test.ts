@@ -18,7 +18,7 @@ const skip = skipUnless(
   ...(["root", "fuse", "fuse-resend", "network-namespaces"] as const),
   ...(["command:ip", "command:nft"] as const),
 );
-const CUTS = Number(process.env.STANDIN_CUTS ?? 3);
+const CUTS = Number(process.env.STANDIN_CUTS ?? 2);
 const MS_MIN = 50;
 const MS_MAX = 20_000;
 /** Peers give each other up after 10 s. */

@@ -16,7 +16,7 @@ const skip = skipUnless(
   ...(["root", "fuse", "fuse-resend", "network-namespaces"] as const),
   ...(["command:ip", "command:nft"] as const),
 );
-const KILLS = Number(process.env.STANDIN_KILLS ?? 2);
+const KILLS = Number(process.env.STANDIN_KILLS ?? 1);
 /** On a machine that others may stop for minutes. */
 const timeout = 600_000 + KILLS * 60_000;
 

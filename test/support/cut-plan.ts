@@ -14,8 +14,8 @@ export interface CutPlan {
   readonly timeoutMs: number;
 }
 
-export function cutPlan(cutsDefault = CUTS_DEFAULT): CutPlan {
-  const cuts = Number(process.env.STANDIN_CUTS ?? cutsDefault);
+export function cutPlan(): CutPlan {
+  const cuts = Number(process.env.STANDIN_CUTS ?? CUTS_DEFAULT);
   const seed = Number(process.env.STANDIN_SEED ?? randomInt(2 ** 31));
   return { cuts, seed, timeoutMs: (cuts + 1) * CUT_TIMEOUT_MS };
 }
