@@ -32,9 +32,17 @@ export class OpStore {
   /** `spill`: the job's log; what another life of the ring left in it is of no use. */
   constructor(ring: Ring, spill: SegmentLog) {
     this.#ring = ring;
-    this.#framer = new RingFramer(ring);
     this.#releaser = new RingReader(ring);
     this.#spill = spill;
+    this.#releaseWhatTheLogHas();
+    this.#framer = new RingFramer(ring);
+  }
+
+  /** Who was killed between writing to the log and releasing left ops in both. */
+  #releaseWhatTheLogHas(): void {
+    const { stream, firstLsn, lastLsn } = this.#spill;
+    if (stream === undefined || firstLsn > this.#ring.applied + 1) return;
+    while (this.#releaser.lsnNext <= lastLsn) this.#releaser.release();
   }
 
   /** The first LSN that can be read. */
