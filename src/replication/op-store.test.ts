@@ -25,7 +25,7 @@ function publish(ring: Ring, writer: RingWriter, count: number): void {
   assert.ok(ring.fill(0) > 0.5, "it is crowded");
 }
 
-test("ops that a killed agent left in log and ring are read once, and more are spilled", async (t) => {
+test("what a killed agent left in log and ring is read once, and more is spilled", async (t) => {
   const folder = makeTemporaryFolder("standin-op-store-");
   t.after(() => removeTree(folder));
   const ring = Ring.create(`${folder}/ring`, {
