@@ -1,17 +1,10 @@
 /** One connection between two agents, and how its first frames are read and written. */
 import type { Duplex } from "node:stream";
-import { crc32 } from "node:zlib";
 
 import { StandinError } from "../base/errors.ts";
 import { type Clock, withTimeout } from "../platform/clock.ts";
-import {
-  type Frame,
-  FrameParser,
-  type FrameToSend,
-  FrameType,
-  framePieces,
-  jsonPayload,
-} from "../protocol/frame.ts";
+import { type Frame, FrameParser, FrameType, jsonPayload } from "../protocol/frame.ts";
+import { frameChecksum, writeFrame } from "../replication/stream-connection.ts";
 import type { AgentIdentityName } from "../trust/certificate.ts";
 
 /** Both agents have proved who they are, and agree on what the connection is for. */
@@ -41,25 +34,11 @@ export interface PeerConnection {
   readonly opened: Promise<void>;
 }
 
-/** CRC-32 as frames carry it. */
-export function frameChecksum(bytes: Uint8Array, seed: number): number {
-  return crc32(bytes, seed);
-}
-
 export function newParser(): FrameParser {
   return new FrameParser(frameChecksum);
 }
 
-/** False when the socket's buffer is full, as of `Writable.write`; false too when it is closed. */
-export function writeFrame(socket: Duplex, frame: FrameToSend): boolean {
-  if (!socket.writable) return false;
-  socket.cork();
-  let isRoomLeft = true;
-  for (const piece of framePieces(frame, frameChecksum)) isRoomLeft = socket.write(piece);
-  socket.uncork();
-  return isRoomLeft;
-}
-
+/** See {@link writeFrame}. */
 export function writeJson(socket: Duplex, type: FrameType, value: unknown): boolean {
   return writeFrame(socket, { type, payload: jsonPayload(value) });
 }

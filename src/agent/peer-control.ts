@@ -17,7 +17,8 @@ import {
 } from "../protocol/frame.ts";
 import { parseRefusal } from "../protocol/hello.ts";
 import type { AgentIdentityName } from "../trust/certificate.ts";
-import { hungUp, type PeerConnection, writeFrame } from "./peer-connection.ts";
+import { writeFrame } from "../replication/stream-connection.ts";
+import { hungUp, type PeerConnection } from "./peer-connection.ts";
 
 export const CONTROL_PURPOSE = "control";
 

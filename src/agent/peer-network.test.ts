@@ -9,7 +9,8 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { TestFleet } from "../../test/support/test-fleet.ts";
 import { StandinError } from "../base/errors.ts";
 import { FRAME_PAYLOAD_BYTES_MAX, FrameType } from "../protocol/frame.ts";
-import { newParser, type PeerConnection, writeFrame, writeJson } from "./peer-connection.ts";
+import { writeFrame } from "../replication/stream-connection.ts";
+import { newParser, type PeerConnection, writeJson } from "./peer-connection.ts";
 import { PeerRefusedError } from "./peer-network.ts";
 
 const DAY_MS = 86_400_000;

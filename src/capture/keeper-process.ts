@@ -63,6 +63,7 @@ class Keeper {
   #isGone = false;
   #isUnmounted = false;
   #renewing: Promise<void> = Promise.resolve();
+  #problem = "";
 
   constructor(config: KeeperConfig) {
     this.#config = config;
@@ -145,7 +146,7 @@ class Keeper {
     try {
       renewed = mountOne(ended.mount);
     } catch (error) {
-      process.stderr.write(`keeper: mount anew: ${(error as Error).message}\n`);
+      this.#noteProblem(`mount anew: ${(error as Error).message}`);
       return;
     }
     this.#connections = this.#connections.map((each) => (each === ended ? renewed : each));
@@ -159,6 +160,12 @@ class Keeper {
     removeTree(nodesPath(this.#config.shmDir, ended.mount.index));
     this.#pair = pair;
     pair.serve({ adopted: true });
+  }
+
+  /** Of something that is tried again and again: said once. */
+  #noteProblem(problem: string): void {
+    if (problem !== this.#problem) process.stderr.write(`keeper: ${problem}\n`);
+    this.#problem = problem;
   }
 
   /** The engine ends with 0 when its connections are gone. */

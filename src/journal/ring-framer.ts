@@ -33,8 +33,7 @@ export class RingFramer {
 
   /**
    * Copies ops from `from` on, as many as fit `bytesMax`, but one at least. `from` must be beyond
-   * what was released. Undefined when there is none yet.
-   * `pool`: where the payload's memory is from.
+   * what was released. `pool`: has the memory for it. Undefined when there is none yet.
    */
   cut(from: number, bytesMax: number, pool?: PayloadPool): OpRecords | undefined {
     let bytes = 0;

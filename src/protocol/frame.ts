@@ -123,7 +123,10 @@ export class PayloadPool {
 }
 
 /** A frame as it is sent: one piece where the payload has room before it, else two. */
-export function framePieces(frame: FrameToSend, checksum: Checksum): Uint8Array[] {
+export function framePieces(
+  frame: FrameToSend,
+  checksum: Checksum,
+): [Uint8Array] | [header: Uint8Array, payload: Uint8Array] {
   const { payload, hasHeadroom = false } = frame;
   if (!hasHeadroom) {
     const header = new Uint8Array(FRAME_HEADER_BYTES);

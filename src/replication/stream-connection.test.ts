@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { crc32 } from "node:zlib";
 
 import { type Frame, FRAME_ZSTD, FrameParser, FrameType } from "../protocol/frame.ts";
-import { FrameChannel, framePayload } from "./stream-connection.ts";
+import { FrameChannel, frameChecksum, framePayload } from "./stream-connection.ts";
 
-const newParser = (): FrameParser => new FrameParser((bytes, seed) => crc32(bytes, seed));
+const newParser = (): FrameParser => new FrameParser(frameChecksum);
 
 function channelOn(socket: PassThrough, onFrame: (frame: Frame) => void = () => {}) {
   const closed: string[] = [];

@@ -4,6 +4,7 @@ import { crc32, zstdCompressSync, zstdDecompressSync, constants } from "node:zli
 
 import {
   type Frame,
+  FRAME_HEADER_BYTES,
   FRAME_ZSTD,
   FrameError,
   type FrameParser,
@@ -25,6 +26,29 @@ export interface StreamConnection {
 const ZSTD_LEVEL = 1;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
+
+/** CRC-32 as frames carry it. */
+export function frameChecksum(bytes: Uint8Array, seed: number): number {
+  return crc32(bytes, seed);
+}
+
+/**
+ * False when the socket's buffer is full, as of `Writable.write`; false too when it is closed.
+ * `onWritten`: nobody looks at the payload's memory any more; not called when the connection breaks.
+ */
+export function writeFrame(socket: Duplex, frame: FrameToSend, onWritten?: () => void): boolean {
+  if (!socket.writable) return false;
+  const [first, rest] = framePieces(frame, frameChecksum);
+  const done = (error: Error | null | undefined): void => {
+    if (!error) onWritten?.();
+  };
+  if (rest === undefined) return socket.write(first, done);
+  socket.cork(); // TLS copies corked pieces into one
+  socket.write(first);
+  const hasRoom = socket.write(rest, done);
+  socket.uncork();
+  return hasRoom;
+}
 
 /** One end of a stream: cuts what comes in into frames, and sends frames. */
 export class FrameChannel {
@@ -90,25 +114,11 @@ export class FrameChannel {
     this.#socket.resume();
   }
 
-  /**
-   * False when the socket's buffer is full: wait for `onDrain`. `onWritten`: nobody looks at the
-   * payload's memory any more; not called when the connection breaks.
-   */
-  send(frame: FrameToSend, onWritten: () => void = () => {}): boolean {
+  /** False when the socket's buffer is full: wait for `onDrain`. See {@link writeFrame}. */
+  send(frame: FrameToSend, onWritten?: () => void): boolean {
     if (this.#isClosed) return true;
-    const pieces = framePieces(frame, (bytes, seed) => crc32(bytes, seed));
-    // Corked pieces are copied into one by TLS; a single one is not.
-    if (pieces.length > 1) this.#socket.cork();
-    let hasRoom = true;
-    for (const [index, piece] of pieces.entries()) {
-      this.#bytesSent += piece.length;
-      const isLast = index === pieces.length - 1;
-      hasRoom = this.#socket.write(piece, (error) => {
-        if (isLast && !error) onWritten();
-      });
-    }
-    if (pieces.length > 1) this.#socket.uncork();
-    return hasRoom;
+    this.#bytesSent += FRAME_HEADER_BYTES + frame.payload.length;
+    return writeFrame(this.#socket, frame, onWritten);
   }
 
   sendJson(type: FrameType, value: unknown): boolean {

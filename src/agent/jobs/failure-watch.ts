@@ -38,7 +38,6 @@ export async function watchForFailures(parts: FailureWatchParts): Promise<void> 
       detectors.set(target, detector);
       for (const effect of detector.step({ kind: "tick", ...silence }, clock.monotonicMs())) {
         // Not waited for: a start command takes its time, and other jobs have none.
-        if (effect === "probe") target.life?.applier.prepareStop();
         const doing = effect === "probe" ? probe(parts, target, detector) : promote(parts, target);
         underWay.add(doing);
         void doing.finally(() => underWay.delete(doing));
@@ -56,11 +55,13 @@ function watchedSilence({ record, life }: TargetJob) {
   return heardAtMs === undefined ? undefined : { heardAtMs, allowedMs: onFailureSeconds * 1000 };
 }
 
+/** Asks the host, and prepares for the promotion that may follow. */
 async function probe(
   { store, clock, signal }: FailureWatchParts,
-  { record }: TargetJob,
+  { record, life }: TargetJob,
   detector: FailureDetector,
 ): Promise<void> {
+  life?.applier.prepareStop();
   const addresses = store.memberById(record.source.id)?.addresses ?? [];
   const answers = addresses.map((text) => {
     const { host, port } = parseAddress(text);
