@@ -14,10 +14,11 @@ import { describeMachine, versionOf } from "./support/describe-machine.ts";
 import { findPrograms, Postgres } from "./support/postgres.ts";
 import { printResult } from "./support/print-result.ts";
 import type { Contender } from "./support/rivals/contender.ts";
-import { type Cut, makeCuts } from "./support/rivals/cuts.ts";
+import { checkSums, type Cut, makeCuts } from "./support/rivals/cuts.ts";
 import { lsyncd } from "./support/rivals/lsyncd.ts";
 import { Manifest } from "./support/rivals/manifest.ts";
 import { Notes } from "./support/rivals/notes.ts";
+import { makeReflinkFolder } from "./support/rivals/reflink-folder.ts";
 import { Stage } from "./support/rivals/stage.ts";
 import { StallWatch } from "./support/rivals/stall-watch.ts";
 import { standin } from "./support/rivals/standin.ts";
@@ -63,6 +64,8 @@ const PAUSE_MS = 3000;
 /** Time for the slowest to make its first rounds, before the first cut. */
 const WARM_UP_MS = 20_000;
 const ATTEMPTS = 3;
+/** Of the file system of the cuts. */
+const CUTS_BYTES = 16 * 1024 ** 3;
 /** Small, so that cuts meet checkpoints, eviction, recycled WAL and vacuum. */
 const DATABASE_SETTINGS = [
   "shared_buffers=16MB",
@@ -208,9 +211,19 @@ async function runCuts(visited: Visit, contender: Contender, programs: string): 
   console.error("  the database is under load");
   const warning = async () => (await running.warning?.()) ?? null;
   const keep = given.optional("keep");
+  if (keep !== undefined) cleanup.add("keep the logs", () => keepLogs(home, keep));
   const plan = { stage, copy, warning, home: cutHome, programs, load, keep };
   const [count, seed] = [given.number("cuts"), given.number("seed")];
-  return await makeCuts({ ...plan, count, seed, pauseMaxMs: given.number("cut-pause") * 1000 });
+  const pauseMaxMs = given.number("cut-pause") * 1000;
+  const cuts = await makeCuts({ ...plan, count, seed, pauseMaxMs });
+  // Else the copies could be as broken as what they are copies of.
+  await checkSums(server);
+  return cuts;
+}
+
+async function keepLogs(home: string, keep: string): Promise<void> {
+  const place = `${keep}/${home.split("/").at(-1)}-logs`;
+  await runCommand("sh", ["-c", 'mkdir -p "$2"; cp "$1"/*.log "$2"', "sh", home, place]);
 }
 
 async function runRounds(theatre: Theatre, contenders: readonly Contender[]): Promise<void> {
@@ -224,6 +237,19 @@ async function runRounds(theatre: Theatre, contenders: readonly Contender[]): Pr
       if (!wants("large")) continue;
       await visit(theatre, contender, (visited) => runLarge(visited, contender));
     }
+  }
+}
+
+async function runAllCuts(
+  { work, cleanup }: Theatre,
+  contenders: readonly Contender[],
+  programs: string,
+): Promise<void> {
+  const theatre = { work: await makeReflinkFolder(cleanup, work, CUTS_BYTES), cleanup };
+  for (const contender of contenders) {
+    await visit(theatre, contender, async (visited) => {
+      notes.cuts(contender.name, await runCuts(visited, contender, programs));
+    });
   }
 }
 
@@ -243,11 +269,7 @@ await withCleanup(async (cleanup) => {
   cleanup.add("end the watch", () => watch.end());
   const theatre = { work, cleanup };
   await runRounds(theatre, contenders);
-  for (const contender of programs === undefined ? [] : contenders) {
-    await visit(theatre, contender, async (visited) => {
-      notes.cuts(contender.name, await runCuts(visited, contender, programs as string));
-    });
-  }
+  if (programs !== undefined) await runAllCuts(theatre, contenders, programs);
   const described = [];
   for (const { name, settings, version } of contenders) {
     described.push({ name, settings, version: await version() });

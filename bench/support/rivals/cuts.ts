@@ -29,7 +29,11 @@ export interface Cut {
   readonly warning: string | null;
   /** Time from the newest transaction of the copy to the cut; null: it tells none. */
   readonly behindSeconds: number | null;
+  /** How long the target's side stood still for the copy of the copy. */
+  readonly frozenSeconds: number;
 }
+
+type Judgement = Omit<Cut, "warning" | "frozenSeconds">;
 
 export interface CutPlan {
   readonly stage: Stage;
@@ -84,12 +88,14 @@ async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
     let warning = await plan.warning();
     await stage.target.freeze();
     const cutMs = Date.now();
+    const frozenMs = performance.now();
     try {
       const data = [`${copy}/data`, `${folder}/data`];
       await runCommand("cp", ["-a", "--reflink=auto", ...data], { limitMs: COPY_MS });
     } finally {
       stage.target.thaw();
     }
+    const frozenSeconds = (performance.now() - frozenMs) / 1000;
     warning ??= await plan.warning();
     await tidy(`${folder}/data`);
     const runFolder = `${home}/run`;
@@ -100,7 +106,7 @@ async function makeCut(plan: CutPlan, isCleanSoFar: boolean): Promise<Cut> {
     }
     // Nothing of it has to last.
     const options = { programs, folder, runFolder, settings: ["fsync=off"] };
-    const cut = { ...(await judge(options, cutMs)), warning };
+    const cut = { ...(await judge(options, cutMs)), warning, frozenSeconds };
     if (keep !== undefined && isCleanSoFar && cut.verdict !== null) await keepCopy(plan, folder);
     return cut;
   } finally {
@@ -127,21 +133,19 @@ async function tidy(data: string): Promise<void> {
   await runCommand("chown", ["-R", "postgres:", data]);
 }
 
-async function judge(options: PostgresOptions, cutMs: number): Promise<Omit<Cut, "warning">> {
+async function judge(options: PostgresOptions, cutMs: number): Promise<Judgement> {
   const server = Postgres.open(options);
   let behindSeconds: number | null = null;
   let step: Verdict = "does not start";
   try {
     await server.start();
-    step = "tables broken";
+    step = "sums differ";
     const newest = await server.query(
       "SELECT extract(epoch FROM max(mtime)::timestamptz) FROM pgbench_history",
     );
     if (newest !== "") behindSeconds = cutMs / 1000 - Number(newest);
-    const sums = await server.query(SUMS);
-    if (new Set(sums.split("|")).size !== 1) {
-      return { verdict: "sums differ", message: sums, behindSeconds };
-    }
+    await checkSums(server);
+    step = "tables broken";
     await server.checkTables();
     await server.stop("fast");
     step = "pages broken";
@@ -159,7 +163,12 @@ async function judge(options: PostgresOptions, cutMs: number): Promise<Omit<Cut,
   }
 }
 
-/** What TPC-B keeps: every transaction books the same amount in four tables. */
+/** What TPC-B keeps: every transaction books the same amount in four tables. @throws the sums */
+export async function checkSums(server: Postgres): Promise<void> {
+  const sums = await server.query(SUMS);
+  if (new Set(sums.split("|")).size !== 1) throw new Error(`the sums differ: ${sums}`);
+}
+
 const SUMS = `
   SELECT (SELECT sum(abalance) FROM pgbench_accounts),
     (SELECT sum(tbalance) FROM pgbench_tellers),

@@ -99,11 +99,15 @@ function counted(cuts: readonly Cut[]): object {
     sumsDiffer: count("sums differ"),
     tablesBroken: count("tables broken"),
     pagesBroken: count("pages broken"),
+    // A promotion would have been refused, and said why.
+    notCleanAndSaid: cuts.filter((cut) => cut.verdict !== null && cut.warning !== null).length,
+    cleanAndSaid: cuts.filter((cut) => cut.verdict === null && cut.warning !== null).length,
     behindSeconds: {
       median: rounded(median(behind) ?? Number.NaN),
       max: rounded(Math.max(...behind)),
       told: behind.length,
     },
+    frozenSecondsMax: rounded(Math.max(...cuts.map(({ frozenSeconds }) => frozenSeconds))),
     examples: firstWrong.map(({ verdict, message }) => `${verdict}: ${message?.slice(-400)}`),
   };
 }
