@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { connect } from "node:net";
 
 import { systemClock } from "../../src/platform/clock.ts";
+import { freePort } from "../../test/support/free-port.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { runCommand } from "./run-command.ts";
-import { freePort } from "./standin-servers.ts";
 
 const SSHD = "/usr/sbin/sshd";
 const START_MS = 10_000;

@@ -1,7 +1,6 @@
 /** Two agents on loopback, and a job from one to the other, as an operator sets it up. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import type { AgentRequest } from "../../src/agent/agent-request.ts";
@@ -10,6 +9,8 @@ import { ControlClient } from "../../src/agent/control-client.ts";
 import type { JobStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
+import { freePort } from "../../test/support/free-port.ts";
+import { killUsersOf } from "../../test/support/kill-users.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -132,7 +133,10 @@ export class StandinServers {
         if (path === this.#source) await runCommand("umount", ["-l", path]);
       }
       const left = namesIn("/dev/shm").filter((name) => ids.some((id) => name.includes(id)));
-      for (const name of left) await removeShared(`/dev/shm/${name}`);
+      for (const name of left) {
+        killUsersOf(`/dev/shm/${name}`);
+        rmSync(`/dev/shm/${name}`, { recursive: true, force: true });
+      }
     }
   }
 }
@@ -145,39 +149,10 @@ async function ended(child: ChildProcess | undefined): Promise<void> {
   }
 }
 
-/** What a job left in shared memory, and the processes that have it mapped. */
-async function removeShared(folder: string): Promise<void> {
-  for (const name of namesIn("/proc").filter((entry) => /^\d+$/.test(entry))) {
-    if (Number(name) !== process.pid && readText(`/proc/${name}/maps`).includes(`${folder}/`)) {
-      process.kill(Number(name), "SIGKILL");
-    }
-  }
-  await systemClock.sleep(200);
-  rmSync(folder, { recursive: true, force: true });
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
     return [];
   }
-}
-
-export async function freePort(): Promise<number> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

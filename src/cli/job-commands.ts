@@ -85,14 +85,25 @@ export async function runUnprotect(
   const output = outputFor(given.json === true);
   const { job } = given;
   const body = { job, deletesReplica: given.deleteReplica === true };
-  const { replicas } = await askAgent<Unprotected>(given, "unprotect", body);
-  output.json({ event: "unprotected", job, replicas });
+  const { replicas, shown } = await askAgent<Unprotected>(given, "unprotect", body);
+  output.json({ event: "unprotected", job, replicas, shown });
   output.text(`job ${job} has ended; its folders are as they were before`);
   for (const { agent, replica, problem } of replicas) {
     if (problem !== null) output.text(`  ${agent} was not told, and keeps its replica: ${problem}`);
     else if (replica !== null) output.text(`  the last replica on ${agent} is in ${replica}`);
   }
+  if (shown.length > 0) output.text("until the next reboot only; to keep it, for /etc/fstab:");
+  for (const { replica, path } of shown) {
+    output.text(`  ${fstabField(replica)} ${fstabField(path)} none bind 0 0`);
+  }
   return ExitCode.ok;
+}
+
+/** See fstab(5). */
+function fstabField(path: string): string {
+  return path.replaceAll(/[\s\\]/g, (char) => {
+    return `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`;
+  });
 }
 
 interface JobsAnswer {

@@ -142,7 +142,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** @throws {FrameError} */
 export function parseStreamHello(fields: Fields): StreamHello {
-  const { job, name, stream, orphans, owners = "id" } = fields;
+  const { job, name, stream, orphans, owners } = fields;
   const isStream = typeof stream === "string" && /^[0-9a-f]{32}$/.test(stream);
   if (!isJobId(job) || typeof name !== "string" || !isStream) bad("hello");
   if (orphans !== "keep" && orphans !== "aside" && orphans !== "delete") bad("hello");
@@ -176,16 +176,14 @@ export function isJobId(value: unknown): value is string {
 /** What may be the name of a replica's folder: nothing that leads elsewhere, or hides. */
 const FOLDER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/;
 
-/** @throws {FrameError} */
-export function parseMount(value: unknown): StreamMount {
+function parseMount(value: unknown): StreamMount {
   const fields = value as Fields;
   if (typeof value !== "object" || value === null) bad("mount");
   const { path } = fields;
   if (typeof path !== "string" || !path.startsWith("/")) bad("mount");
   const index = count(fields, "index");
   if (index > 0xffff) bad("mount");
-  // Before jobs had several paths, folders were named by the index.
-  const { folder = String(index) } = fields;
+  const { folder } = fields;
   if (typeof folder !== "string" || !FOLDER.test(folder)) bad("mount");
   return { index, path, rootIno: count(fields, "rootIno"), folder };
 }
@@ -254,9 +252,8 @@ function parseCopy(value: unknown): TargetCopy {
   };
 }
 
-/** An older target says nothing of them. */
 function parseUnknownOwners(value: unknown): UnknownOwners {
-  if (typeof value !== "object" || value === null) return { count: 0, names: [] };
+  if (typeof value !== "object" || value === null) bad("copy");
   return { count: count(value as Fields, "count"), names: texts(value as Fields, "names") };
 }
 

@@ -34,7 +34,7 @@ export function frameChecksum(bytes: Uint8Array, seed: number): number {
 
 /**
  * False when the socket's buffer is full, as of `Writable.write`; false too when it is closed.
- * `onWritten`: nobody looks at the payload's memory any more; not called when the connection breaks.
+ * `onWritten`: nobody looks at the payload's memory any more; not called when a connection breaks.
  */
 export function writeFrame(socket: Duplex, frame: FrameToSend, onWritten?: () => void): boolean {
   if (!socket.writable) return false;

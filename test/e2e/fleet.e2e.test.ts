@@ -1,10 +1,9 @@
 /** A fleet as an operator makes it: the first agent, invitations, joins, restarts, removal. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
 
+import { freePort } from "../support/free-port.ts";
 import { AgentRun, until } from "../support/agent-run.ts";
 
 interface Listed {
@@ -43,19 +42,10 @@ function joining(agent: AgentRun, token: string, name: string, address = "127.0.
   return agent.command("join", token, "--listen", address, "--name", name, "--json");
 }
 
-/** After a restart the others look for an agent where it was. */
-async function freePort(address: string): Promise<number> {
-  const server = createServer().listen(0, address);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 /** Two agents of one fleet on two addresses of this machine, both running. */
 async function startPair(t: TestContext): Promise<[AgentRun, AgentRun]> {
   const [a, b] = [new AgentRun(t), new AgentRun(t)];
+  // After a restart the others look for an agent where it was.
   await a.start("--listen", `127.0.0.1:${await freePort("127.0.0.1")}`, "--name", "a");
   const address = `127.0.0.2:${await freePort("127.0.0.2")}`;
   const { code, stderr } = joining(b, invite(a), "b", address);

@@ -219,19 +219,7 @@ test("both are promoted, also when the agent is killed within, and the source st
   const wrong = servers.target.command("promote", "data", "--at", `${a}=${atA}`);
   assert.match(wrong.stderr, /is not empty/, "the other one would go where its source is");
   const where = ["--at", `${a}=${atA}`, "--at", `${b}=${atB}`];
-  const promoting = servers.target.commandLater("promote", "data", ...where);
-  await until(
-    () => existsSync(join(atA, "started")) || undefined,
-    () => "the start command does not start",
-  );
-  servers.target.kill();
-  await servers.target.ended();
-  assert.equal(await promoting, 1, "the command says that the agent is gone");
-  await servers.target.start();
-  await until(
-    () => servers.replicaStatus().promotion?.isDone || undefined,
-    () => JSON.stringify(servers.replicaStatus()),
-  );
+  await servers.promoteWithKill(join(atA, "started"), ...where);
   assert.equal(readFileSync(join(atA, "started"), "utf8"), `${atA}\n${atB}\n`.repeat(2));
   assert.equal(existsSync(join(atA, "ended")), true);
   const check = () => {

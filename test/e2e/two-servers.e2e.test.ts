@@ -214,23 +214,15 @@ test("a promotion goes on when the agent is killed within", { skip, timeout }, a
   servers.flush();
   servers.killSource();
   const at = join(servers.home, "promoted");
-  const promoting = servers.target.commandLater("promote", "data", "--at", at);
-  await until(
-    () => existsSync(join(at, "started")) || undefined,
-    () => "the start command does not start",
-  );
-  servers.target.kill();
-  await servers.target.ended();
-  assert.equal(await promoting, 1, "the command says that the agent is gone");
-  await servers.target.start();
-  await until(
-    () => servers.replicaStatus().promotion?.isDone || undefined,
-    () => JSON.stringify(servers.replicaStatus()),
-  );
+  await servers.promoteWithKill(join(at, "started"), "--at", at);
   assert.equal(existsSync(join(at, "ended")), true);
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
   const jobs = servers.target.json("jobs")["jobs"] as { role: string }[];
   assert.equal(jobs.filter(({ role }) => role === "source").length, 1, "captured once");
+  const replica = servers.replica();
+  const { shown } = servers.target.json("unprotect", "data-promoted");
+  assert.deepEqual(shown, [{ replica, path: at }]);
+  assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy", "it stays in its place");
 });
 
 const isolated = skipUnless(

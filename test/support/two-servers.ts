@@ -2,7 +2,8 @@
  * Servers of one fleet on one machine: an agent each, with a state folder and a loopback port of
  * its own; the first one has a folder to protect.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { Ring } from "../../src/journal/ring.ts";
 import { HeaderAt } from "../../src/journal/ring-layout.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
 import { AgentRun, until } from "./agent-run.ts";
+import { freePort } from "./free-port.ts";
 import { IsolatedNetwork } from "./isolated-network.ts";
 import { killQuietly, killUsersOf } from "./kill-users.ts";
 
@@ -243,6 +245,26 @@ export class Servers {
     );
   }
 
+  /**
+   * Promotes on the target with `options`; its agent is killed when the start command has made the
+   * file `started`, and started again. Settles when the promotion is complete.
+   */
+  async promoteWithKill(started: string, ...options: string[]): Promise<void> {
+    const promoting = this.target.commandLater("promote", JOB, ...options);
+    await until(
+      () => existsSync(started) || undefined,
+      () => "the start command does not start",
+    );
+    this.target.kill();
+    await this.target.ended();
+    assert.equal(await promoting, 1, "the command says that the agent is gone");
+    await this.target.start();
+    await until(
+      () => this.replicaStatus().promotion?.isDone || undefined,
+      () => JSON.stringify(this.replicaStatus()),
+    );
+  }
+
   /** What is left of keepers, engines, appliers, mounts and shared memory. */
   clear(): void {
     for (const agent of this.agents) agent.kill();
@@ -262,15 +284,4 @@ function namesIn(folder: string): string[] {
   } catch {
     return [];
   }
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -2,7 +2,6 @@
 import { StandinError } from "../../base/errors.ts";
 import { overlap } from "../../preflight/folders-apart.ts";
 import type { Surroundings } from "../../preflight/check.ts";
-import { parseMount, type StreamMount } from "../../protocol/stream-messages.ts";
 
 /** What a name may have without becoming unclear in a shell. */
 const UNCLEAR = /[^A-Za-z0-9._-]/g;
@@ -28,15 +27,6 @@ function clearName(path: string): string {
   const last = path.slice(path.lastIndexOf("/") + 1);
   const name = last.replaceAll(UNCLEAR, "-").replace(/^[^A-Za-z0-9]+/, "");
   return name === "" ? "folder" : name.slice(0, NAME_LENGTH_MAX);
-}
-
-/** What a record on the disk says of the mounts; undefined when it cannot be understood. */
-export function recordedMounts(values: readonly unknown[]): StreamMount[] | undefined {
-  try {
-    return values.map(parseMount);
-  } catch {
-    return undefined;
-  }
 }
 
 /** What another job of this server protects, whether it runs at the moment or not. */

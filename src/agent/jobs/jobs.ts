@@ -49,6 +49,8 @@ export interface Unprotected {
     /** Why the target could not be told. */
     readonly problem: string | null;
   }[];
+  /** Promoted replicas, which are shown at their paths until the next reboot. */
+  readonly shown: readonly { readonly replica: string; readonly path: string }[];
 }
 
 export class Jobs implements Loop {
@@ -408,7 +410,7 @@ export class Jobs implements Loop {
 
   async unprotect(job: string, deletesReplica: boolean): Promise<Unprotected> {
     const source = this.source(job);
-    const { id, targets } = source.record;
+    const { id, targets, binds, mounts } = source.record;
     this.#sources.delete(id);
     await source.remove();
     const body = { job: id, deletesReplica };
@@ -423,7 +425,8 @@ export class Jobs implements Loop {
       });
       replicas.push({ agent: this.#nameOf(agent), replica, problem });
     }
-    return { replicas };
+    const shown = binds.map((replica, i) => ({ replica, path: mounts[i]?.path ?? "" }));
+    return { replicas, shown };
   }
 
   status(): JobStatus[] {

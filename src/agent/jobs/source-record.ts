@@ -2,7 +2,6 @@
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { StreamMount } from "../../protocol/stream-messages.ts";
 import type { Compression } from "../../replication/stream-source.ts";
-import { recordedMounts } from "./job-paths.ts";
 import type { JobTarget } from "./target-settings.ts";
 
 const VERSION = 1;
@@ -63,13 +62,6 @@ export function newSourceRecord(
   };
 }
 
-/** A record may be of before targets had settings of their own, and the job one limit. */
-function completeTargets(record: Partial<SourceRecord>): JobTarget[] {
-  const { limitBytes = null } = record as { readonly limitBytes?: number | null };
-  const targets = record.targets ?? [];
-  return targets.map((target) => ({ ...{ limitBytes, schedule: [], via: null }, ...target }));
-}
-
 /** Undefined for what no Standin of this version wrote. */
 export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
@@ -77,20 +69,6 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (record.version !== VERSION || typeof record.id !== "string") return undefined;
   if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
-  const mounts = recordedMounts(record.mounts);
-  if (mounts === undefined) return undefined;
-  return {
-    ...(value as SourceRecord),
-    owners: record.owners ?? "id",
-    targets: completeTargets(record),
-    mounts,
-    ...bindsOf(value),
-  };
-}
-
-/** Records of jobs with one path had one folder there. */
-function bindsOf(value: object): Pick<SourceRecord, "binds"> {
-  const { bind, binds } = value as { readonly bind?: string | null; readonly binds?: string[] };
-  if (binds !== undefined) return { binds };
-  return { binds: typeof bind === "string" ? [bind] : [] };
+  if (!Array.isArray(record.binds)) return undefined;
+  return value as SourceRecord;
 }

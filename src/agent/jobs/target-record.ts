@@ -2,7 +2,6 @@
 import type { StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { DueWork } from "../instance-record.ts";
-import { recordedMounts } from "./job-paths.ts";
 
 const VERSION = 1;
 
@@ -37,8 +36,7 @@ export interface TargetRecord {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   readonly orphans: "keep" | "aside" | "delete";
-  /** Absent in records of before there was a choice: by number. */
-  readonly owners?: "id" | "name";
+  readonly owners: "id" | "name";
   readonly onFailureSeconds: number | null;
   readonly startCommand: string | null;
   readonly due: DueWork;
@@ -89,16 +87,7 @@ export function parseTargetRecord(value: unknown): TargetRecord | undefined {
   if (record.version !== VERSION) return undefined;
   if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
   if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
-  const mounts = recordedMounts(record.mounts);
-  if (mounts === undefined) return undefined;
-  return { ...(value as TargetRecord), mounts, promotion: promotionOf(record.promotion ?? null) };
-}
-
-/** Records of jobs with one path had one path there. */
-function promotionOf(value: PromotionRecord | null): PromotionRecord | null {
-  if (value === null) return null;
-  const { path, ...rest } = value as PromotionRecord & { readonly path?: string };
-  return path === undefined ? rest : { ...rest, paths: [path] };
+  return value as TargetRecord;
 }
 
 export function replicaOf(record: TargetRecord, mount: StreamMount): string {
