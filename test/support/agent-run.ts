@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { askAgent } from "../../src/cli/ask-agent.ts";
 import { Patience } from "./patience.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
@@ -18,8 +19,15 @@ export interface Ended {
   readonly stderr: string;
 }
 
+export interface AgentPlace {
+  /** A command that runs the agent somewhere else, such as in another network namespace. */
+  readonly prefix?: readonly string[] | undefined;
+  /** Its state folder, where it is not to be a temporary one. It is left where it is. */
+  readonly state?: string | undefined;
+}
+
 export class AgentRun {
-  readonly state: string = `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
+  readonly state: string;
   /** What the agent logged since its last start. */
   log: LogLine[] = [];
   /** What it logged in all its lives. */
@@ -30,13 +38,13 @@ export class AgentRun {
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
 
-  /** `prefix`: a command that runs the agent somewhere else, such as another network namespace. */
-  constructor(t: TestContext, prefix: readonly string[] = []) {
+  constructor(t: TestContext, { prefix = [], state }: AgentPlace = {}) {
     this.#prefix = prefix;
+    this.state = state ?? `${mkdtempSync(`${tmpdir()}/standin-agent-`)}/state`;
     t.after(async () => {
       this.kill();
       await this.#ended;
-      rmSync(join(this.state, ".."), { recursive: true, force: true });
+      if (state === undefined) rmSync(join(this.state, ".."), { recursive: true, force: true });
     });
   }
 
@@ -96,6 +104,11 @@ export class AgentRun {
     return JSON.parse(stdout) as Record<string, unknown>;
   }
 
+  /** The same without a process of its own: little work, and this thread goes on meanwhile. */
+  ask<T>(command: string): Promise<T> {
+    return askAgent<T>({ state: this.state }, command, {});
+  }
+
   /** Waits for a line of the log. */
   async waitFor(event: string, timeoutMs = 60_000): Promise<LogLine> {
     return await until(
@@ -130,13 +143,13 @@ function parsed(line: string): LogLine {
 
 /** Asks again until there is an answer. `timeoutMs`: see Patience. */
 export async function until<T>(
-  probe: () => T | undefined,
+  probe: () => T | undefined | Promise<T | undefined>,
   problem: () => string,
   timeoutMs = 30_000,
 ): Promise<T> {
   const patience = new Patience(timeoutMs);
   for (;;) {
-    const found = probe();
+    const found = await probe();
     if (found !== undefined) return found;
     if (patience.isOver()) throw new Error(problem());
     await sleep(50);

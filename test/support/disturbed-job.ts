@@ -62,7 +62,7 @@ function checkCopy(t: TestContext, servers: Servers, deaths: number): void {
 }
 
 /** Of the target, about files. */
-function warnings(servers: Servers): unknown[] {
+export function warnings(servers: Servers): unknown[] {
   return servers.target.history.filter(({ message }) =>
     /diverged|unsupported|unreadable|compared/.test(String(message)),
   );

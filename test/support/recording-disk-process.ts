@@ -5,8 +5,8 @@
  *
  * RECORD gets an entry for each write (u32 length, u32 zero, f64 offset, bytes) and each flush
  * (u32 0xffffffff, u32 zero, f64 0) in the order in which they were done; COUNTER, shared memory,
- * begins with the number of entries. What was recorded before a flush is on the disk when the flush
- * was answered.
+ * begins with the number of entries, and how many there may be: the disk stands still then. What
+ * was recorded before a flush is on the disk when the flush was answered.
  */
 import { openSync, writeSync } from "node:fs";
 import {
@@ -39,6 +39,7 @@ const imageFd = openSync(backing, "r+");
 const recordFd = openSync(record, "w");
 const rootFd = openSync(mountPoint, "r");
 const count = new Int32Array(SharedMemory.open(counter).buffer);
+const nothing = new Int32Array(new SharedArrayBuffer(4));
 const memory = allocateNative(ROOM);
 const reply = new Reply(allocateNative(ROOM));
 
@@ -48,7 +49,10 @@ function attributesOf(node: number): AttrSource {
   return status;
 }
 
+/** Does not come back when the disk is to stand still. */
 function noteEntry(length: number, offset: number, bytes?: Uint8Array): void {
+  const limit = Atomics.load(count, 1);
+  if (limit > 0 && Atomics.load(count, 0) >= limit) Atomics.wait(nothing, 0, 0);
   const head = Buffer.alloc(16);
   head.writeUInt32LE(length, 0);
   head.writeDoubleLE(offset, 8);

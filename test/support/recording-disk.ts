@@ -11,10 +11,13 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
+  renameSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Prng } from "../../src/base/prng.ts";
 import { SharedMemory } from "../../src/platform/shared-memory.ts";
 import { LoopMount } from "./loop-mount.ts";
@@ -49,13 +52,13 @@ export class RecordingDisk {
     return Atomics.load(this.#count, 0);
   }
 
-  async start(counterPath: string): Promise<void> {
+  /** `content`: an image that it begins with, and which is taken; else an empty ext4. */
+  async start(counterPath: string, content?: string): Promise<void> {
     const image = join(this.folder, "image");
-    const fd = openSync(image, "w");
-    ftruncateSync(fd, this.#bytes);
-    closeSync(fd);
-    await runCommand("mkfs.ext4", "-q", "-F", image);
+    if (content === undefined) await this.#format(image);
+    else renameSync(content, image);
     copyFileSync(image, join(this.folder, "base"));
+    this.#count.fill(0);
     const paths = [join(this.folder, "disk"), image, join(this.folder, "record"), counterPath];
     const child = spawn(process.execPath, [PROCESS, ...paths], {
       stdio: ["ignore", "pipe", "inherit"],
@@ -68,11 +71,44 @@ export class RecordingDisk {
     await this.#loop.mount(join(this.folder, "disk/image"), "commit=1");
   }
 
+  async #format(image: string): Promise<void> {
+    const fd = openSync(image, "w");
+    ftruncateSync(fd, this.#bytes);
+    closeSync(fd);
+    await runCommand("mkfs.ext4", "-q", "-F", image);
+  }
+
+  /**
+   * Stands still after so many more entries, or after a while in which there were fewer. From then
+   * on nothing is written, and who waits for the disk is not answered, until it is ended by
+   * {@link cutOff}: touch nothing that lies on it. Entries that were done.
+   */
+  async freeze(entries: number, idleMs: number): Promise<number> {
+    const limit = this.position + entries;
+    Atomics.store(this.#count, 1, limit);
+    const end = performance.now() + idleMs;
+    while (this.position < limit && performance.now() < end) await sleep(1);
+    const pid = this.#child?.pid ?? 0;
+    process.kill(pid, "SIGSTOP");
+    while (!isStopped(pid)) await sleep(1);
+    return this.position;
+  }
+
+  /** Ends a disk that may be frozen: all who wait for it are told that it is gone. */
+  async cutOff(): Promise<void> {
+    this.#child?.kill("SIGKILL");
+    await this.stop();
+  }
+
   async stop(): Promise<void> {
     await this.#loop.tearDown();
     spawnSync("timeout", ["20", "umount", "-l", join(this.folder, "disk")]);
     this.#child?.kill("SIGKILL");
   }
+}
+
+function isStopped(pid: number): boolean {
+  return /^State:\tT/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
 }
 
 interface Entry {

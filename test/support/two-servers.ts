@@ -23,6 +23,13 @@ const FLUSH_SECONDS = 240;
 /** For a new process to take over; this machine may be busy with others' work. */
 const PROCESS_MS = 60_000;
 
+export interface ServersOptions {
+  /** The first one on a machine of its own, as far as the network goes. */
+  readonly isolated?: boolean;
+  readonly targetPrefix?: readonly string[];
+  readonly targetState?: string;
+}
+
 export class Servers {
   readonly agents: readonly AgentRun[];
   readonly folder: string;
@@ -41,12 +48,12 @@ export class Servers {
 
   /**
    * The agents run, and know each other; they are called s0, s1, … `targetPrefix`: a command that
-   * runs those that have no folder somewhere else.
+   * runs those that have no folder somewhere else. `targetState`: the state folder of the last one.
    */
   static async start(
     t: TestContext,
     count = 2,
-    { isolated = false, targetPrefix = [] as readonly string[] } = {},
+    { isolated = false, targetPrefix = [], targetState }: ServersOptions = {},
   ): Promise<Servers> {
     const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
     const agents: AgentRun[] = [];
@@ -58,7 +65,8 @@ export class Servers {
     const machineOf = (i: number) => network?.machines[i === 0 ? 0 : 1];
     const prefixOf = (i: number) => (i === 0 ? undefined : targetPrefix);
     for (let i = 0; i < count; i++) {
-      agents.push(new AgentRun(t, machineOf(i)?.prefix ?? prefixOf(i)));
+      const state = i === count - 1 ? targetState : undefined;
+      agents.push(new AgentRun(t, { prefix: machineOf(i)?.prefix ?? prefixOf(i), state }));
     }
     const servers = new Servers(agents, home);
     made.servers = servers;
