@@ -23,7 +23,8 @@ import { HeaderAt, RecordingState } from "../journal/ring-layout.ts";
 import { MirrorControl, type MirrorEffect } from "../mirror/mirror-control.ts";
 import { PassKind } from "../mirror/pass-state.ts";
 import { NodeFlag, type NodeTree } from "../model/node-tree.ts";
-import { OP_BYTES_MAX, OpKind, type OpView, validateOp } from "../model/op.ts";
+import { validateRecord } from "../model/op-records.ts";
+import { OP_BYTES_MAX, OpKind, type OpView } from "../model/op.ts";
 import { Statx } from "../platform/statx.ts";
 import { type ApplierConfig, rulesOf } from "./applier-config.ts";
 import { type ApplierMemory, openApplierMemory, sharedPassState } from "./applier-memory.ts";
@@ -186,7 +187,7 @@ export class ApplierRuntime {
   }
 
   #applyOne(op: OpView): boolean {
-    const problem = validateOp(op, OP_BYTES_MAX);
+    const problem = validateRecord(op, OP_BYTES_MAX);
     assert(problem === undefined, () => `op ${op.lsn} cannot be read: ${problem}`);
     this.#command = op.kind >= OpKind.mirrorDirectory ? op.extra : 0;
     this.memory.apply.add(Counter.opsBegun, 1);

@@ -8,6 +8,7 @@ import {
   MIRROR_DIRECTORY_BYTES,
   type MirrorNode,
   MirrorRecordError,
+  mirrorProblem,
   mirrorNodeBytes,
   readDirectoryEntries,
   readMirrorNode,
@@ -53,6 +54,14 @@ const entry: fc.Arbitrary<DirectoryEntry> = fc.record(
   },
   plain,
 );
+
+const NUMBERS = {
+  ...{ ino: 7, size: 0, mtimeSec: 0, mtimeNsec: 0, mode: 0o100644, uid: 0, gid: 0, links: 1 },
+  rdev: 0,
+};
+const NODE = {
+  ...{ size: 0, atimeSec: 0, atimeNsec: 0, rdev: 0, links: 1, inodeFlags: 0, projectId: 0 },
+};
 
 function newOp(kind: typeof OpKind.mirrorNode | typeof OpKind.mirrorDirectory): OpView {
   const op = new OpView(new ArrayBuffer(1 << 14)).at(128);
@@ -122,4 +131,34 @@ test("records of random bytes are read or refused, within their bounds", () => {
     }),
     { numRuns: 500 },
   );
+});
+
+test("mirrorProblem() finds forbidden names, and bodies that are cut", () => {
+  const plainEntry = { ...NUMBERS, target: Buffer.from("../..") };
+  const listing = (...names: string[]): OpView => {
+    const op = newOp(OpKind.mirrorDirectory);
+    startMirrorDirectory(op);
+    for (const name of names) {
+      appendDirectoryEntry(op, { ...plainEntry, name: Buffer.from(name, "latin1") });
+    }
+    return op;
+  };
+  assert.equal(mirrorProblem(listing("a", "...", "\xff\xfe", "x".repeat(255))), undefined);
+  for (const bad of ["", ".", "..", "a/b", "/", "../x", "a\0", "x".repeat(256)]) {
+    assert.match(mirrorProblem(listing("a", bad)) ?? "", /forbidden name/, bad);
+  }
+  const cut = listing("a");
+  cut.size -= 8;
+  assert.match(mirrorProblem(cut) ?? "", /beyond its end/);
+
+  const node = (xattr: string, target: string): OpView => {
+    const op = newOp(OpKind.mirrorNode);
+    const xattrs = [{ name: Buffer.from(xattr), value: Buffer.alloc(3) }];
+    writeMirrorNode(op, { ...NODE, xattrs, target: Buffer.from(target) });
+    return op;
+  };
+  assert.equal(mirrorProblem(node("user.a", "/anywhere")), undefined);
+  assert.match(mirrorProblem(node("", "")) ?? "", /forbidden name/);
+  assert.match(mirrorProblem(node("user.a\0b", "")) ?? "", /forbidden name/);
+  assert.match(mirrorProblem(node("user.a", "a\0b")) ?? "", /forbidden target/);
 });

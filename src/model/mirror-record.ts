@@ -17,7 +17,7 @@
  *              u32 name length, u32 target length, name, symlink target, padded to 8
  */
 import { alignUp, readI64, readU64, writeI64, writeU64 } from "../base/bytes.ts";
-import { OP_HEADER_BYTES, type OpView } from "./op.ts";
+import { OP_HEADER_BYTES, OpKind, type OpView, validEntryName, validXattrName } from "./op.ts";
 
 export const MIRROR_NODE_BYTES = 64;
 export const MIRROR_DIRECTORY_BYTES = 8;
@@ -221,4 +221,43 @@ export function* directoryEntryPlaces(op: OpView): Generator<number> {
     yield at;
     at = next;
   }
+}
+
+/**
+ * What is wrong with the body of a `mirror-node` or a `mirror-directory`, or undefined; undefined
+ * for other kinds. Who applies a listing makes its names as they stand there.
+ */
+export function mirrorProblem(op: OpView): string | undefined {
+  try {
+    if (op.kind === OpKind.mirrorDirectory) return listingProblem(op);
+    if (op.kind === OpKind.mirrorNode) return nodeProblem(op);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MirrorRecordError) return error.message;
+    throw error;
+  }
+}
+
+function listingProblem(op: OpView): string | undefined {
+  const { view, bytes } = op;
+  for (const at of directoryEntryPlaces(op)) {
+    const nameAt = at + ENTRY_BYTES + 8;
+    const targetAt = nameAt + view.getUint32(at + 56, true);
+    if (!validEntryName(bytes.subarray(nameAt, targetAt))) {
+      return "mirror-directory has a forbidden name";
+    }
+    const target = bytes.subarray(targetAt, targetAt + view.getUint32(at + 60, true));
+    if (target.includes(0)) return "mirror-directory has a forbidden target";
+  }
+  return undefined;
+}
+
+function nodeProblem(op: OpView): string | undefined {
+  const { view, bytes } = op;
+  for (const { name } of xattrsInPlace(op)) {
+    if (!validXattrName(name)) return "mirror-node has an xattr with a forbidden name";
+  }
+  const targetAt = op.body(MIRROR_NODE_BYTES);
+  const target = bytes.subarray(targetAt, targetAt + view.getUint32(op.body(44), true));
+  return target.includes(0) ? "mirror-node has a forbidden target" : undefined;
 }

@@ -3,6 +3,7 @@
  * of a log.
  */
 import { alignUp } from "../base/bytes.ts";
+import { mirrorProblem } from "./mirror-record.ts";
 import { OP_BYTES_MAX, OP_HEADER_BYTES, OpView, validateOp } from "./op.ts";
 
 export interface OpRecords {
@@ -19,13 +20,22 @@ export function validateRecords({ firstLsn, lastLsn, payload }: OpRecords): stri
   let lsn = firstLsn;
   let at = 0;
   for (; at < payload.length; lsn++) {
-    const problem = validateOp(at8(op, payload, at), Math.min(payload.length - at, OP_BYTES_MAX));
+    const available = Math.min(payload.length - at, OP_BYTES_MAX);
+    const problem = validateRecord(at8(op, payload, at), available);
     if (problem !== undefined) return problem;
     if (op.lsn !== lsn) return `op ${op.lsn} stands where ${lsn} should`;
     at += alignUp(op.size, 8);
   }
   if (at !== payload.length) return "the last op is cut";
   return lsn === lastLsn + 1 ? undefined : `ops ${firstLsn} to ${lastLsn} end with ${lsn - 1}`;
+}
+
+/**
+ * What is wrong with one record and all that its body says, or undefined. `available`: bytes that
+ * are there at its base.
+ */
+export function validateRecord(op: OpView, available: number): string | undefined {
+  return validateOp(op, available) ?? mirrorProblem(op);
 }
 
 /** The records from LSN `from` on, which lies within them. */

@@ -343,7 +343,15 @@ export function validateOp(op: OpView, available: number): string | undefined {
   if (entry && !validEntryName(op.name)) return `${opKindName(op.kind)} has a forbidden name`;
   if (op.kind === OpKind.rename && !validEntryName(op.name2))
     return "rename has a forbidden new name";
+  const isXattr = op.kind === OpKind.setxattr || op.kind === OpKind.removexattr;
+  if (isXattr && !validXattrName(op.name)) return `${opKindName(op.kind)} has a forbidden name`;
+  if (op.kind === OpKind.create && op.name2.includes(0)) return "create has a forbidden target";
   return undefined;
+}
+
+/** Of an extended attribute: not empty, no NUL, at most 255 bytes. */
+export function validXattrName(name: Uint8Array): boolean {
+  return name.length > 0 && name.length <= 255 && !name.includes(0);
 }
 
 /**
