@@ -62,6 +62,9 @@ export class StreamTarget {
   #copySent = "";
   #wasAttached = false;
   #problem: string | undefined;
+  #isSealed = false;
+  /** The log does not do what it should: nothing is decided any more until it is opened anew. */
+  #isBroken = false;
   #feeding: Promise<void> = Promise.resolve();
 
   constructor(options: StreamTargetOptions) {
@@ -98,12 +101,13 @@ export class StreamTarget {
 
   /**
    * A source has said hello. Settles with the welcome when what it sent before is durable, with
-   * undefined when the connection was given up meanwhile. When the welcome was sent, {@link attach}
-   * the connection.
+   * undefined when the connection was given up meanwhile, or nothing is taken any more. When the
+   * welcome was sent, {@link attach} the connection.
    */
   open(): { readonly connection: number; readonly welcome: Promise<StreamWelcome | undefined> } {
     this.#connections += 1;
     const connection = this.#connections;
+    if (this.#isClosed) return { connection, welcome: Promise.resolve(undefined) };
     const welcome = new Promise<StreamWelcome | undefined>((resolve) => {
       this.#welcomes.set(connection, resolve);
     });
@@ -111,7 +115,13 @@ export class StreamTarget {
     return { connection, welcome };
   }
 
+  /** A connection that was opened before the end, but is to be used behind it, is ended. */
   attach(connection: number, stream: StreamConnection): void {
+    if (this.#isClosed) {
+      stream.socket.destroy();
+      this.abandon(connection);
+      return;
+    }
     this.#copySent = "";
     this.#wasAttached = true;
     this.#sourceAhead = undefined;
@@ -133,8 +143,14 @@ export class StreamTarget {
     this.#options.onChange({ connected: true, why: "" });
   }
 
+  /** No source is listened to any more. */
+  get #isClosed(): boolean {
+    return this.#isSealed || this.#isBroken || this.#stopping.signal.aborted;
+  }
+
   /** Nothing more is taken; what was received becomes durable and is fed to the ring. */
   seal(): void {
+    this.#isSealed = true;
     this.#sourceAhead = undefined;
     for (const channel of this.#channels.values()) channel.close("the replica was promoted");
   }
@@ -172,7 +188,9 @@ export class StreamTarget {
     await this.#feeding;
   }
 
+  /** Not behind the end: a log that is closed makes nothing durable, however often it is asked. */
   #step(event: ReceiverEvent): void {
+    if (this.#isBroken || this.#stopping.signal.aborted) return;
     const nowMs = this.#options.clock.monotonicMs();
     for (const effect of this.#receiver.step(event, nowMs)) this.#perform(effect);
   }
@@ -228,6 +246,7 @@ export class StreamTarget {
   }
 
   #break(error: unknown): void {
+    this.#isBroken = true;
     this.#problem = (error as Error).message;
     if (!this.#stopping.signal.aborted) this.#options.onBroken(error as Error);
   }

@@ -194,10 +194,11 @@ export class TargetJob {
     this.#switching = switched.catch(() => {});
     await switched;
     const life = this.#life;
-    if (life === undefined) throw stopped();
+    if (life === undefined || this.#stopping.signal.aborted) throw stopped();
     const { connection: number, welcome } = life.stream.open();
     const answer = await welcome;
     if (answer === undefined) {
+      if (this.#stopping.signal.aborted) throw stopped();
       throw new StandinError("SUPERSEDED", "another connection of this job took over", {
         hint: ITSELF,
       });
