@@ -36,6 +36,7 @@ import type { FakeSource } from "./fake-source.ts";
 import { OpLog } from "./op-log.ts";
 
 const STREAM = "stream";
+const PAUSE_MS = 100;
 const RING = { arenas: 2, indexSlots: 1 << 14, arenaBytes: 16 << 20 };
 
 export interface CutTargetOptions {
@@ -55,6 +56,8 @@ export class CutTarget {
   readonly #log: OpLog;
   readonly #sizes = new Map<number, number>();
   readonly #shms: string[] = [];
+  /** How much later it is for the runtime than it really is: nobody waits for its pauses. */
+  #aheadMs = 0;
 
   constructor(options: CutTargetOptions = {}) {
     this.#orphans = options.orphans ?? "aside";
@@ -120,7 +123,7 @@ export class CutTarget {
       }
       if (this.ring.applied >= lsn) return;
       const end = performance.now() + 1000;
-      this.runtime.applyBatch(() => performance.now(), end);
+      this.runtime.applyBatch(() => performance.now() + this.#aheadMs, end + this.#aheadMs);
       assert.equal(this.runtime.unavailable, undefined);
     }
   }
@@ -128,7 +131,7 @@ export class CutTarget {
   /** One round of questions and answers. Returns how many ops are new. */
   ask(answersMax = Number.POSITIVE_INFINITY): number {
     const before = this.end;
-    this.runtime.housekeep(performance.now());
+    this.runtime.housekeep(performance.now() + this.#aheadMs);
     const queue = new CommandQueue(this.ring);
     for (let command = queue.peek(); command !== undefined; command = queue.peek()) {
       this.#log.queue.push(command);
@@ -146,6 +149,7 @@ export class CutTarget {
       const news = this.ask();
       this.apply(this.end);
       const { control, tree } = this.runtime;
+      if (news === 0) this.#aheadMs += PAUSE_MS;
       quiet = news > 0 || control.isPassActive || tree.wantedCount > 0 ? 0 : quiet + 1;
     }
     this.runtime.applier.replica.flush();
