@@ -1,6 +1,6 @@
 /**
- * Somebody has put symlinks that lead outside into a replica: nothing out there may change, and the
- * replica becomes what the source is.
+ * What would lead an applier out of its replica: symlinks that somebody has put there, and names in
+ * a listing. Nothing out there may change, and the replica becomes what the source is.
  */
 import assert from "node:assert/strict";
 import {
@@ -21,10 +21,12 @@ import { type TestContext, test } from "node:test";
 import { CutTarget } from "../../test/support/cut-target.ts";
 import { openReplicaRoot } from "../apply/private-area.ts";
 import { Prng } from "../base/prng.ts";
+import { RingWriter } from "../journal/ring.ts";
+import { appendDirectoryEntry, startMirrorDirectory } from "../model/mirror-record.ts";
+import { OP_FLAG_FIRST, OP_FLAG_LAST, OpKind, OpView } from "../model/op.ts";
 import { PassKind } from "../mirror/pass-state.ts";
-import { umask } from "../platform/libc.ts";
+import { AT_FDCWD, close, cString, O_PATH, openat, umask } from "../platform/libc.ts";
 import { xattrNames } from "../platform/replica-files.ts";
-import { AT_FDCWD, close, cString, O_PATH, openat } from "../platform/libc.ts";
 
 umask(0);
 
@@ -173,6 +175,27 @@ function plantAfresh(target: CutTarget, outside: Outside): void {
   writeFileSync(`${target.replica}/h`, "");
   plant(target, outside);
 }
+
+test("a listing with names that lead outside is not carried out", (t) => {
+  const target = filled(t);
+  const { ring, home } = target;
+  const op = new OpView(new ArrayBuffer(4096)).at(0);
+  op.start(OpKind.mirrorDirectory, 0, target.source.rootIno);
+  op.flags = OP_FLAG_FIRST | OP_FLAG_LAST;
+  op.mode = 0o040755;
+  startMirrorDirectory(op);
+  const numbers = { size: 0, mtimeSec: 0, mtimeNsec: 0, uid: 0, gid: 0, links: 2, rdev: 0 };
+  const entry = { ...numbers, ino: 987_654, mode: 0o040755, target: new Uint8Array(0) };
+  appendDirectoryEntry(op, { ...entry, name: Buffer.from("../beside") });
+  const writer = new RingWriter(ring, 0);
+  writer.reserve(op.size);
+  ring.memory.bytes.set(op.bytes.subarray(0, op.size), writer.at);
+  writer.publish(op.size);
+  const names = readdirSync(home);
+  const apply = () => target.runtime.applyBatch(() => 0, 0);
+  assert.throws(apply, /cannot be read: mirror-directory has a forbidden name/);
+  assert.deepEqual(readdirSync(home), names);
+});
 
 test("a private area that is a link is refused, and what it leads to is left alone", (t) => {
   const outside = new Outside(t);
