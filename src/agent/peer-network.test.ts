@@ -144,6 +144,23 @@ test("a removed agent, an expired and a foreign certificate are refused, both wa
   assert.match(String(await allOf(raw)), /CERTIFICATE_FOREIGN/);
 });
 
+test("clocks may be an hour apart, and what is too far ahead is told", async (t) => {
+  const fleet = await TestFleet.start(t, "a");
+  const HOUR_MS = DAY_MS / 24;
+  for (const hours of [-1, 1]) {
+    const name = `of${hours}`;
+    const { network } = await fleet.add(name, { issuedMs: Date.now() + hours * HOUR_MS });
+    fleet.agent("a").network.onRequest("echo", (body) => ({ body }));
+    assert.deepEqual(await network.request("a", "echo", { hours }, 5000), { body: { hours } });
+  }
+  const { network } = await fleet.add("far", { issuedMs: Date.now() + 3 * HOUR_MS });
+  await assert.rejects(network.connect("a", "control", {}), {
+    peerCode: "CERTIFICATE_NOT_YET_VALID",
+    message: /not valid yet/,
+    hint: /clock/,
+  });
+});
+
 test("a member that is not known yet is refused until the list has come", async (t) => {
   const fleet = await TestFleet.start(t, "a", "b");
   const other = await TestFleet.start(t, "c");
