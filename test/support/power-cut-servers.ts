@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
 import type { Prng } from "../../src/base/prng.ts";
@@ -89,8 +90,7 @@ export class PowerCutServers {
     const position = await this.#disk.freeze(1 + prng.int(ENTRIES_MAX), IDLE_MS);
     // With the disk frozen nothing can be acknowledged any more.
     target.kill();
-    this.#loseMemory();
-    await this.#disk.cutOff();
+    await this.#endAll(this.#disk.cutOff());
     await target.ended();
     await writing;
     const folder = this.#disk.folder;
@@ -100,6 +100,19 @@ export class PowerCutServers {
     images.close();
     await this.#disk.start(this.#counter, content);
     return found;
+  }
+
+  /** Also an applier that the agent was just about to start. */
+  async #endAll(cutOff: Promise<void>): Promise<void> {
+    let isOff = false;
+    const off = cutOff.finally(() => {
+      isOff = true;
+    });
+    while (!isOff) {
+      this.#loseMemory();
+      await sleep(50);
+    }
+    await off;
   }
 
   #loseMemory(): void {
@@ -160,8 +173,7 @@ export class PowerCutServers {
     } catch {
       // There is no job.
     }
-    this.#loseMemory();
-    await this.#disk.cutOff();
+    await this.#endAll(this.#disk.cutOff());
     // Before what the source's engine captures is taken from below it.
     this.#servers?.clear();
     for (const path of [this.#folder, this.#shm]) rmSync(path, { recursive: true, force: true });
