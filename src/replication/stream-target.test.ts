@@ -184,6 +184,24 @@ test("a target that is stopped takes nothing more, of no connection", async (t) 
   assert.equal(await bench.target.open().welcome, undefined);
 });
 
+test("a target that is sealed takes nothing more, and makes durable what it has", async (t) => {
+  const bench = await Bench.make(t);
+  const first = bench.target.open();
+  assert.ok(await first.welcome);
+  const used = bench.attach(first.connection);
+  used.write(frame(pair(1)));
+  while (bench.target.received < 2) await turn();
+  const { connection, welcome } = bench.target.open();
+  assert.ok(await welcome);
+  bench.target.seal();
+  const late = bench.attach(connection);
+  late.write(frame(pair(3)));
+  while (!late.readableEnded && !late.destroyed) await turn();
+  await bench.untilDurable(2);
+  assert.equal(bench.target.received, 2);
+  assert.equal(await bench.target.open().welcome, undefined);
+});
+
 /** Each is sent where op `lsn` should come. */
 const BAD: readonly (readonly [what: string, why: RegExp, make: (lsn: number) => Uint8Array])[] = [
   ["no frame", /no frame of ours/, () => Buffer.alloc(64, 0xa5)],
