@@ -11,6 +11,7 @@ import { systemClock } from "../platform/clock.ts";
 import { JsonLineParser } from "../platform/json-lines.ts";
 import { umask } from "../platform/libc.ts";
 import { readApplierConfig } from "./applier-config.ts";
+import { takeApplierLock } from "./applier-lock.ts";
 import { ApplierLoop } from "./applier-loop.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { ApplierReporter } from "./applier-reporter.ts";
@@ -30,6 +31,8 @@ async function main(): Promise<void> {
   // Nobody may be left to read what we say.
   process.stdout.on("error", () => {});
   const config = readApplierConfig(process.argv[2]);
+  // Held until this process ends, however it ends.
+  await takeApplierLock(config.shmDir, systemClock);
   let reporter: ApplierReporter | undefined;
   let loop: ApplierLoop | undefined;
   const runtime = new ApplierRuntime(config, {

@@ -21,6 +21,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 
 import type { SourceStatus } from "../../src/agent/jobs/job-status.ts";
+import { identify } from "../../src/platform/processes.ts";
 import { until } from "../support/agent-run.ts";
 import { skipUnless } from "../support/capabilities.ts";
 import { compareTrees } from "../support/compare-trees.ts";
@@ -185,6 +186,22 @@ for (const [what, aheadMs] of [
     );
   });
 }
+
+test("an applier that no agent knows of is ended by the next one", { skip, timeout }, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  const old = servers.applier();
+  servers.target.kill();
+  await servers.target.ended();
+  // As if the agent had been killed before it could note what it had started.
+  const record = join(servers.target.state, "replicas", servers.status().id, "record.json");
+  const noted = JSON.parse(readFileSync(record, "utf8")) as Record<string, unknown>;
+  writeFileSync(record, JSON.stringify({ ...noted, applier: null }));
+  await servers.target.start();
+  writeFileSync(join(servers.folder, "file"), "applied once");
+  checkCopy(servers);
+  assert.equal(identify(old), undefined);
+});
 
 test("a target that is removed from the fleet gets nothing more, as status says", {
   skip,
