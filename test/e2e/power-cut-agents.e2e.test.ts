@@ -12,6 +12,7 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -164,4 +165,34 @@ test(`the power of a target's agent is cut ${CUTS} times (seed ${SEED})`, {
     throw error;
   }
   assert.equal(await source.stop(), 0);
+});
+
+/** A replica that is not complete is no moment of the source; it must not be called complete. */
+test("the power is cut twice during the first copy, which becomes complete", {
+  skip,
+  timeout: 180_000,
+}, async (t) => {
+  const prng = new Prng(SEED);
+  const servers = await PowerCutServers.start(t, (folder) => {
+    for (let i = 0; i < 1500; i++) writeFileSync(`${folder}/${i}`, prng.bytes(20_000));
+  });
+  const { target, folder } = servers.servers;
+  const isEqual = () => compareTrees(folder, servers.servers.replica()).length === 0;
+  for (let cut = 0; cut < 2; cut++) {
+    await sleep(prng.int(400));
+    const { lost, kept } = await servers.cut(prng, prng.chance(0.5));
+    const durable = await servers.durableAtSource();
+    servers.holdSource();
+    await target.start();
+    const { durableLsn, due } = await servers.replicaStatus();
+    t.diagnostic(
+      `due: ${due}, durable: ${durable} of ${durableLsn}, ${lost} blocks of ${lost + kept} lost`,
+    );
+    assert.ok(durableLsn >= durable, `${durable} was durable, ${durableLsn} is left`);
+    assert.ok(due !== "none" || isEqual(), "what is called complete is complete");
+    servers.releaseSource();
+  }
+  await servers.servers.untilProtected();
+  servers.servers.flush();
+  assert.deepEqual(compareTrees(folder, servers.servers.replica()), []);
 });

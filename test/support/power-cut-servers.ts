@@ -46,17 +46,28 @@ export class PowerCutServers {
     this.#disk = new RecordingDisk(`${this.#shm}/images`, this.#shm, DISK_BYTES);
   }
 
-  /** They run, and their copy is complete. */
-  static async start(t: TestContext): Promise<PowerCutServers> {
+  /** They run, and their copy is complete; with `fill`, which fills the folder, it is begun. */
+  static async start(t: TestContext, fill?: (folder: string) => void): Promise<PowerCutServers> {
     const made = new PowerCutServers();
     // Before the agents are ended: they cannot be while the disk is frozen.
     t.after(() => made.#clear());
     await made.#disk.start(made.#counter);
     const targetState = `${made.#disk.path}/state`;
     made.#servers = await Servers.start(t, 2, { targetState });
-    await made.servers.protect();
+    if (fill === undefined) await made.servers.protect();
+    else await made.#begin(fill);
     made.#memory = made.servers.shmOf("replicas");
     return made;
+  }
+
+  async #begin(fill: (folder: string) => void): Promise<void> {
+    const { folder, source } = this.servers;
+    fill(folder);
+    source.json("protect", folder, "--name", "data", "--to", "s1");
+    await this.#untilAnswer(async () => {
+      const [target] = (await this.sourceStatus()).targets;
+      return (target?.durableLsn ?? 0) > 0 || undefined;
+    });
   }
 
   get servers(): Servers {
