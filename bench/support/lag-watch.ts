@@ -4,7 +4,7 @@ import { LagTracker } from "../../src/agent/lag-tracker.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 
 /** What is found is no finer. */
-const SAMPLE_MS = 20;
+const SAMPLE_MS = 50;
 
 export class LagWatch {
   readonly #lag = new LagTracker();

@@ -39,7 +39,7 @@ export interface SegmentLogOptions {
   /** Left free on the log's file system. Default 0. */
   readonly reserveBytes?: number;
   /**
-   * Of the entries written last, kept in memory for readers. Default 48 MiB: what may be written
+   * Of the entries written last, kept in memory for readers. Default 16 MiB: more than is written
    * between two syncs, so that who reads what is durable need not read the files.
    */
   readonly recentBytes?: number;
@@ -66,7 +66,7 @@ interface Waiter {
 
 const SEGMENT_BYTES = 64 << 20;
 const SEGMENT_BYTES_LIMIT = 1 << 30;
-const RECENT_BYTES = 48 << 20;
+const RECENT_BYTES = 16 << 20;
 /** Written with one call, at least one entry. */
 const BATCH_BYTES: number = 4 << 20;
 

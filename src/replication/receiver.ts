@@ -28,7 +28,7 @@ export interface ReceiverOptions {
 
 export const RECEIVER_DEFAULTS: ReceiverOptions = {
   heartbeatMs: 1000,
-  appliedMs: 5,
+  appliedMs: 10,
   silenceMs: 10_000,
   retryMs: 1000,
 };

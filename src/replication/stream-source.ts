@@ -46,7 +46,9 @@ export interface StreamSourceOptions {
   readonly allowance: () => number;
 }
 
-/** After the socket was full, frames are compressed for so long. */
+/** A socket that is full for so long waits for the network: peers on one machine take a frame in less. */
+const SLOW_DRAIN_MS = 20;
+/** After the network was found slow, frames are compressed for so long. */
 const CROWDED_MS = 1000;
 
 export class StreamSource {
@@ -57,8 +59,9 @@ export class StreamSource {
   readonly #events: SenderEvent[] = [];
   readonly #pool = new PayloadPool();
   #channel: FrameChannel | undefined;
+  #fullAtMs = 0;
   #crowdedAtMs = Number.NEGATIVE_INFINITY;
-  #stateSent = "";
+  #stateSent: SourceState | undefined;
   #opsSent = 0;
   #bytesSent = 0;
   #lastError: string | undefined;
@@ -152,15 +155,13 @@ export class StreamSource {
   #open(stream: StreamConnection, { durable, applied }: StreamWelcome): void {
     const channel = new FrameChannel(stream, {
       onFrame: (frame) => this.#onFrame(channel, frame),
-      onDrain: () => {
-        if (channel === this.#channel) this.#step({ kind: "writable", isWritable: true });
-      },
+      onDrain: () => this.#drained(channel),
       onClose: (reason) => this.#closed(channel, reason),
     });
     this.#channel = channel;
     this.#reader = this.#options.store.reader();
     this.#options.owners?.connected();
-    this.#stateSent = "";
+    this.#stateSent = undefined;
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
     this.#step({ kind: "connected", durable, applied });
@@ -197,7 +198,7 @@ export class StreamSource {
         this.#pool.giveBack(batch.payload);
       });
       if (!hasRoom) {
-        this.#crowdedAtMs = this.#options.clock.monotonicMs();
+        this.#fullAtMs = clock.monotonicMs();
         this.#step({ kind: "writable", isWritable: false });
       }
       this.#opsSent += lastLsn - firstLsn + 1;
@@ -205,6 +206,13 @@ export class StreamSource {
     } catch (error) {
       channel.close(`ops cannot be sent: ${(error as Error).message}`);
     }
+  }
+
+  #drained(channel: FrameChannel): void {
+    if (channel !== this.#channel) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#fullAtMs >= SLOW_DRAIN_MS) this.#crowdedAtMs = nowMs;
+    this.#step({ kind: "writable", isWritable: true });
   }
 
   #compresses(): boolean {
@@ -217,9 +225,8 @@ export class StreamSource {
   #sendState(): void {
     if (this.#channel === undefined) return;
     const state = this.#options.ringState();
-    const text = JSON.stringify({ ...state, lsn: 0 });
-    if (text === this.#stateSent) return;
-    this.#stateSent = text;
+    if (this.#stateSent !== undefined && isSameState(this.#stateSent, state)) return;
+    this.#stateSent = state;
     this.#channel.sendJson(FrameType.source, state);
   }
 
@@ -242,4 +249,13 @@ export class StreamSource {
         throw new FrameError(`a target does not send frames of type ${frame.type}`);
     }
   }
+}
+
+/** Whatever the LSN: it rises all the time. */
+function isSameState(one: SourceState, other: SourceState): boolean {
+  return (
+    one.recording === other.recording &&
+    one.gaps === other.gaps &&
+    one.engineGeneration === other.engineGeneration
+  );
 }

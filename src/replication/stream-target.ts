@@ -30,6 +30,8 @@ import { FrameChannel, framePayload, type StreamConnection } from "./stream-conn
 const QUEUED_BYTES_MAX = 32 << 20;
 const ASKS_MAX = 512;
 const RECORD_AGAIN_MS = 200;
+/** How the copy is, is told not more often. */
+const COPY_MS = 20;
 
 export interface StreamTargetOptions {
   readonly clock: Clock;
@@ -60,6 +62,7 @@ export class StreamTarget {
   #sourceAhead: SourceState | undefined;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
+  #copyAtMs = Number.NEGATIVE_INFINITY;
   #wasAttached = false;
   #problem: string | undefined;
   #isSealed = false;
@@ -333,6 +336,9 @@ export class StreamTarget {
   }
 
   #sendCopy(channel: FrameChannel): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#copyAtMs < COPY_MS) return;
+    this.#copyAtMs = nowMs;
     const copy = this.#options.copy();
     const text = JSON.stringify(copy);
     if (text === this.#copySent) return;

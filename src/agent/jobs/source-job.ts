@@ -43,7 +43,8 @@ import { putReplicaAt } from "./promotion-path.ts";
 import { TargetLink } from "./target-link.ts";
 import type { JobTarget, LimitChange } from "./target-settings.ts";
 
-const PUMP_MS = 1;
+/** Ops of so long go together, in one frame and, at the target, one sync: each has its price. */
+const PUMP_MS = 4;
 const PUMP_IDLE_MS_MAX = 20;
 /**
  * How often the record learns the last LSN, and by how much another ring begins beyond it: more

@@ -33,7 +33,7 @@ import {
   type TargetRecord,
 } from "./target-record.ts";
 
-const PUMP_MS = 2;
+const PUMP_MS = 4;
 const PUMP_IDLE_MS_MAX = 20;
 const TRIM_MS = 5000;
 const DRAIN_MS = 600_000;
