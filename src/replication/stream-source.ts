@@ -46,7 +46,7 @@ export interface StreamSourceOptions {
   readonly allowance: () => number;
 }
 
-/** A socket that is full for so long waits for the network: peers on one machine take a frame in less. */
+/** A socket that stays full for so long waits for the network, not for a peer that is busy. */
 const SLOW_DRAIN_MS = 20;
 /** After the network was found slow, frames are compressed for so long. */
 const CROWDED_MS = 1000;
