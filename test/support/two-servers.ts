@@ -109,8 +109,8 @@ export class Servers {
   }
 
   /**
-   * Passes that the first copy took: two, about once in forty, where the applier has copied a nearly
-   * empty folder before its agent asks it to. Those behind them have mended something.
+   * Passes that the first copy took: two, about once in forty, where the applier has copied a
+   * nearly empty folder before its agent asks it to. Those behind them have mended something.
    */
   get firstPasses(): number {
     return this.#firstPasses;
