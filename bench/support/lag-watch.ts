@@ -3,7 +3,7 @@ import type { SourceStatus } from "../../src/agent/jobs/job-status.ts";
 import { LagTracker } from "../../src/agent/lag-tracker.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 
-/** What is found is no finer. */
+/** What is found is no finer; but each answer takes time of the agents that are measured. */
 const SAMPLE_MS = 50;
 
 export class LagWatch {

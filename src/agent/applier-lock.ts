@@ -27,7 +27,9 @@ export async function takeApplierLock(shmDir: string, clock: Clock): Promise<Fil
     // It may not have said yet who it is; who held the lock before is dead.
     if (isIdentity(holder)) sendSignal(holder, "SIGKILL");
     if (clock.monotonicMs() > endMs) {
-      throw new StandinError("APPLIER_RUNNING", `another applier works in ${shmDir}`);
+      throw new StandinError("APPLIER_RUNNING", `another applier works in ${shmDir}`, {
+        hint: `End the process that holds ${path} (fuser names it); the agent then tries again.`,
+      });
     }
     await clock.sleep(POLL_MS);
   }

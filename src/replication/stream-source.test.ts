@@ -45,6 +45,8 @@ class Bench {
   readonly #store: OpStore;
   readonly #writer: RingWriter;
   #nowMs = 1000;
+  /** Of the source's ring. */
+  gaps = 0;
 
   private constructor(t: TestContext, ring: Ring, spill: SegmentLog) {
     const clock: Clock = { ...systemClock, monotonicMs: () => this.#nowMs };
@@ -59,7 +61,7 @@ class Bench {
       clock,
       store: this.#store,
       connect: () => Promise.resolve({ connection, welcome: { durable: 0, applied: 0 } }),
-      ringState: () => ({ recording: 1, gaps: 0, engineGeneration: 1, lsn: ring.head }),
+      ringState: () => ({ recording: 1, gaps: this.gaps, engineGeneration: 1, lsn: ring.head }),
       onTarget: () => {},
       onChange: () => {},
       compression: "adaptive",
@@ -130,12 +132,28 @@ test("adaptive compression begins when the network is slow, and ends", async (t)
   assert.deepEqual(bench.compressed, [false, false, false, true, false]);
 });
 
+test("a drain that no ops have waited for says nothing of the network", async (t) => {
+  const bench = await Bench.make(t);
+  await bench.pump();
+  await bench.send();
+  await bench.socket.deliver();
+  bench.pass(50);
+  bench.socket.emit("drain");
+  await bench.send();
+  await bench.socket.deliver();
+  assert.deepEqual(bench.compressed, [false, false]);
+});
+
 test("the state of the source is sent when it changes, and not with each LSN", async (t) => {
   const bench = await Bench.make(t);
+  const states = () => bench.socket.frames.filter(({ type }) => type === FrameType.source).length;
   for (let ops = 0; ops < 3; ops++) {
     await bench.send();
     await bench.socket.deliver();
   }
-  const types = bench.socket.frames.map(({ type }) => type);
-  assert.equal(types.filter((type) => type === FrameType.source).length, 1);
+  assert.equal(states(), 1);
+  bench.gaps = 1;
+  await bench.pump();
+  await bench.socket.deliver();
+  assert.equal(states(), 2);
 });

@@ -59,7 +59,8 @@ export class StreamSource {
   readonly #events: SenderEvent[] = [];
   readonly #pool = new PayloadPool();
   #channel: FrameChannel | undefined;
-  #fullAtMs = 0;
+  /** Since when ops have filled the socket. */
+  #fullAtMs: number | undefined;
   #crowdedAtMs = Number.NEGATIVE_INFINITY;
   #stateSent: SourceState | undefined;
   #opsSent = 0;
@@ -162,6 +163,7 @@ export class StreamSource {
     this.#reader = this.#options.store.reader();
     this.#options.owners?.connected();
     this.#stateSent = undefined;
+    this.#fullAtMs = undefined;
     this.#lastError = undefined;
     this.#options.onChange({ connected: true, why: "" });
     this.#step({ kind: "connected", durable, applied });
@@ -211,7 +213,9 @@ export class StreamSource {
   #drained(channel: FrameChannel): void {
     if (channel !== this.#channel) return;
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#fullAtMs >= SLOW_DRAIN_MS) this.#crowdedAtMs = nowMs;
+    // Undefined: what filled the socket was a message.
+    if (nowMs - (this.#fullAtMs ?? nowMs) >= SLOW_DRAIN_MS) this.#crowdedAtMs = nowMs;
+    this.#fullAtMs = undefined;
     this.#step({ kind: "writable", isWritable: true });
   }
 
