@@ -252,6 +252,26 @@ test("after an I/O error the log takes nothing until it is opened anew", async (
   }
 });
 
+test("a torn tail whose removal was not synced is removed again", async () => {
+  const files = memoryFiles();
+  const log = await SegmentLog.open(files, small);
+  await log.startStream(streamId(1), 1);
+  appendSome(log, 3, 96);
+  await log.close();
+  const name = segmentName(1);
+  const torn = Buffer.concat([files.contentOf(name), Buffer.alloc(48, 7)]);
+  const found = new MemoryLogFiles(new Prng(1), {}, new Map([[name, torn]]));
+  found.fault = (operation) => (operation === "syncData" ? "EIO" : undefined);
+  await assert.rejects(SegmentLog.open(found, small), { code: "LOG_IO" });
+  const disk = found.reopen();
+  const again = await SegmentLog.open(disk, small);
+  // It goes to another segment, which says how long the first one is.
+  appendSome(again, 1, 900);
+  assert.equal(await again.sync(), 4);
+  const last = await SegmentLog.open(disk.crash(), small);
+  assert.deepEqual(await lsnsOf(last), range(1, 4));
+});
+
 test("damage at each byte is found, but for what may be a torn tail", async () => {
   const files = memoryFiles();
   const log = await SegmentLog.open(files, { segmentBytes: 512 });

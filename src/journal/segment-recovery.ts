@@ -100,7 +100,8 @@ async function recoverTail(segment: Segment, file: LogFile): Promise<number> {
     syncedBytes = scanned.header.syncedBytes;
   }
   const end = scanner.position;
-  if (end < size) await file.truncate(end);
+  // Also to the size that it has: an earlier truncate may be one of those that were never synced.
+  await file.truncate(end);
   await writeAgain(file, syncedBytes, end);
   try {
     await file.syncData();
