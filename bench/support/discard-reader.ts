@@ -1,14 +1,18 @@
 /**
  * Reads a ring and throws away what it reads, every byte of it: the least that can stand at the
- * other end when capture alone is measured. Ends with its parent.
+ * other end when capture alone is measured, at the applier's pace: when it has read everything it
+ * naps before it looks again, and only when nothing came has itself woken. Ends with its parent.
  *
  *   node discard-reader.ts RING
  */
 import { RecordingState, Ring, RingReader } from "../../src/journal/ring.ts";
 import { OP_BYTES_MAX } from "../../src/model/op.ts";
+import { systemClock } from "../../src/platform/clock.ts";
+import { nextTurn } from "../../src/platform/turn.ts";
 
 const OPS_PER_TURN = 4096;
 const WAIT_MS = 50;
+const NAP_MS = 1;
 
 const ring = Ring.open(process.argv[2] ?? "");
 const reader = new RingReader(ring);
@@ -21,7 +25,7 @@ process.on("SIGTERM", () => {
 ring.recording = RecordingState.on;
 process.stdout.write("reading\n");
 
-function turn(): void {
+async function turn(): Promise<void> {
   if (isStopping || process.ppid !== parent) process.exit(0);
   let count = 0;
   while (count < OPS_PER_TURN) {
@@ -37,7 +41,8 @@ function turn(): void {
     if (ring.recording !== RecordingState.on) ring.recording = RecordingState.on;
     ring.waitBeyond(reader.lsnNext - 1, WAIT_MS);
   }
-  setImmediate(turn);
+  if (ring.isPublished(reader.lsnNext)) await nextTurn();
+  else await systemClock.sleep(NAP_MS);
 }
 
-turn();
+for (;;) await turn();

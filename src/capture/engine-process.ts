@@ -27,10 +27,10 @@ import {
   type WorkerData,
   type WorkerMessage,
 } from "./engine-shared.ts";
-import { Gate, raiseGate, servingMax, setMappings } from "./engine-shared.ts";
+import { Gate, raiseGate, setMappings } from "./engine-shared.ts";
 import { Intents } from "./intents.ts";
 import { NodeTable } from "./node-table.ts";
-import { WorkerPool } from "./worker-pool.ts";
+import { servingMax, WorkerPool } from "./worker-pool.ts";
 
 const STDOUT = 1;
 const CATCH_UP_MS = 500;

@@ -11,14 +11,6 @@ import { WorkerPool } from "./worker-pool.ts";
 const FILES_MAX = 256;
 const PLACES_MAX = 256;
 
-/**
- * Workers that wait for requests at the same time, of one mount: the applications that they serve
- * need processors too.
- */
-export function servingMax(processors: number): number {
-  return Math.max(1, Math.floor(processors / 2));
-}
-
 export interface EngineShared {
   readonly locks: SharedArrayBuffer;
   readonly nodeLocks: SharedArrayBuffer;

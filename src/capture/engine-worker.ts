@@ -25,8 +25,6 @@ import { Recorder } from "./recorder.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
-/** Requests for which no application waits. */
-const UNAWAITED: ReadonlySet<number> = new Set([Opcode.forget, Opcode.batchForget]);
 const REPLY_BYTES = MAX_WRITE_BYTES + 4096;
 
 function report(message: WorkerMessage): void {
@@ -64,7 +62,7 @@ function newSession(data: WorkerData): { session: Session; pool: WorkerPool } {
       pool.end();
       return recorder.requestSpace();
     },
-    onReceived: (opcode) => pool.begin(!UNAWAITED.has(opcode)),
+    onReceived: () => pool.begin(),
     onBug: (error, opcode) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       report({ kind: "bug", message: `opcode ${opcode}: ${text}` });

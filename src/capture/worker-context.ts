@@ -26,7 +26,6 @@ import {
 import {
   allocateNative,
   ioctlAt,
-  isReadable,
   type NativeMemory,
   preadv2At,
   RWF_NOWAIT,
@@ -146,11 +145,6 @@ export class WorkerContext {
     this.beneath.remember(ino);
     writeEntry(reply.view, reply.at(at), this.#identity, this.statx);
     reply.length = at + ENTRY_OUT_BYTES;
-  }
-
-  /** Does a sync, in a way that holds up nobody else for long. */
-  sync(work: () => number): number {
-    return this.pool.sync(work, () => isReadable(this.fuseFd));
   }
 
   /**

@@ -92,6 +92,24 @@ test("WorkerPool calls a parked worker when one turns slow, and parks that one t
   });
 });
 
+test("WorkerPool lets one that turns slow keep its place while another waits", async () => {
+  await pool(3, 2, async (threads, words) => {
+    const [first, second] = threads.filter(({ heard }) => heard.includes("joined"));
+    const parked = threads.find(({ heard }) => !heard.includes("joined")) as Thread;
+    first?.do("begin", "slow");
+    await until("the first is slow", () => first?.heard.includes("slow") === true);
+    assert.equal(words[PARKED], 1);
+    second?.do("begin", "slow");
+    await until("the last that waited is slow, too", () => parked.heard.includes("joined"));
+    first?.do("end");
+    await until("the first has kept its place", () => first?.heard.includes("end") === true);
+    second?.do("end");
+    await until("the second is parked", () => words[PARKED] === 1);
+    assert.equal(words[SERVING], 2);
+    assert.equal(second?.heard.includes("end"), false);
+  });
+});
+
 test("WorkerPool.relieve() calls one more when all who serve are stuck", async () => {
   await pool(2, 1, async (threads, words) => {
     const watcher = new WorkerPool(words.buffer as SharedArrayBuffer, 1);

@@ -1,8 +1,9 @@
 /**
- * Which of an engine's workers wait for requests. A few do; the others are parked, and take a place
- * while its owner does what may take long (fsync, a large copy). So those that serve are warm, in
- * compiled code and caches, and no number of slow requests stops the others. (All waiting at once,
- * the kernel would wake them in turn, each with its own cold copy of everything.)
+ * Which of an engine's workers wait for requests. Two do, or half as many as there are processors;
+ * the others are parked, and take a place when all who have one are in what may take long (fsync, a
+ * large copy). So those that serve are warm, in compiled code and caches, and no number of slow
+ * requests stops the others. (All waiting at once, the kernel would wake them in turn, each with
+ * its own cold copy of everything; and with one alone a parked one had to be woken for each sync.)
  */
 /** Words of the shared memory, i32 each. Workers that wait for requests, or have one in hand. */
 const SERVING = 0;
@@ -15,19 +16,18 @@ const PARKED = 3;
 const BEGUN = 4;
 /** Requests in hand, those of slow workers too. */
 const IN_HAND = 5;
-/** So many syncs to come hand their place over. */
-const SHARED_SYNCS = 6;
 
-/** After a sync during which somebody waited, so many hand it over. */
-const SHARED_SYNCS_EXPECTED = 64;
+/** For so many processors: the applications that are served need them too. */
+export function servingMax(processors: number): number {
+  return Math.max(2, Math.floor(processors / 2));
+}
 
 export class WorkerPool {
   readonly #words: Int32Array;
   readonly #servingMax: number;
   #hasRequest = false;
+  /** The place was handed over. */
   #isSlow = false;
-  /** At the end of the last sync another request was there. */
-  #wasAsked = false;
   #begunSeen = 0;
 
   /** `shared`: memory of {@link WorkerPool.allocate}, the same for all threads. */
@@ -37,7 +37,7 @@ export class WorkerPool {
   }
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(28);
+    return new SharedArrayBuffer(24);
   }
 
   /** A worker joins: it serves, or parks here until it is needed. Blocks the thread. */
@@ -74,42 +74,26 @@ export class WorkerPool {
     return Atomics.load(this.#words, IN_HAND) === 0;
   }
 
-  /** A request is in hand. `isAwaited`: an application waits for its answer. */
-  begin(isAwaited = true): void {
+  /** A request is in hand. */
+  begin(): void {
     this.#hasRequest = true;
-    if (this.#wasAsked && isAwaited) {
-      Atomics.store(this.#words, SHARED_SYNCS, SHARED_SYNCS_EXPECTED);
-    }
-    this.#wasAsked = false;
     Atomics.add(this.#words, BUSY, 1);
     Atomics.add(this.#words, BEGUN, 1);
     Atomics.add(this.#words, IN_HAND, 1);
   }
 
-  /** What follows may take long: another worker takes the place. */
-  beforeSlow(): void {
-    if (!this.#hasRequest || this.#isSlow) return;
-    this.#isSlow = true;
-    Atomics.sub(this.#words, BUSY, 1);
-    this.#leave();
-    if (Atomics.load(this.#words, SERVING) < this.#servingMax) this.#callOne();
-  }
-
   /**
-   * Does what may be slow or not, a sync. To hand the place over for it pays only where others ask
-   * meanwhile: it is kept as long as nobody was found waiting at the end of one. (Who comes during
-   * a long one is helped by {@link relieve}.) `isAsked`: whether another request is there.
+   * What follows may take long. Where another worker waits for requests the place is kept: to wake
+   * a parked one costs more than most syncs. Else a parked one takes it.
    */
-  sync(work: () => number, isAsked: () => boolean): number {
+  beforeSlow(): void {
     const words = this.#words;
-    if (Atomics.load(words, SHARED_SYNCS) > 0) {
-      Atomics.sub(words, SHARED_SYNCS, 1);
-      this.beforeSlow();
-      return work();
-    }
-    const result = work();
-    this.#wasAsked = isAsked();
-    return result;
+    if (!this.#hasRequest || this.#isSlow) return;
+    if (Atomics.load(words, SERVING) > Atomics.load(words, BUSY)) return;
+    this.#isSlow = true;
+    Atomics.sub(words, BUSY, 1);
+    this.#leave();
+    if (Atomics.load(words, SERVING) < this.#servingMax) this.#callOne();
   }
 
   /**

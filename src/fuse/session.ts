@@ -38,7 +38,7 @@ export interface SessionOptions {
   /** Asked before each receive. */
   readonly space: () => RequestSpace;
   /** Told of each request that was received. */
-  readonly onReceived?: (opcode: number) => void;
+  readonly onReceived?: () => void;
   /** A handler threw: our bug. The request is answered EIO and the session goes on. */
   readonly onBug: (error: unknown, opcode: number) => void;
 }
@@ -82,7 +82,7 @@ export class Session {
     }
     if (received === 0) return ENODEV;
     if (!this.request.load(memory, base, received)) return 0;
-    this.#options.onReceived?.(this.request.opcode);
+    this.#options.onReceived?.();
     return this.#answer(this.#dispatch());
   }
 

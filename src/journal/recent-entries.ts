@@ -22,13 +22,17 @@ export class RecentEntries {
     this.#bytesMax = bytesMax;
   }
 
-  /** To be called for every entry, in order: what is kept has no holes. */
-  push(recent: RecentEntry): void {
+  /**
+   * To be called for every entry, in order: what is kept has no holes. `onForgotten` is told of each
+   * that is not kept any more.
+   */
+  push(recent: RecentEntry, onForgotten?: (entry: LogEntry) => void): void {
     this.#entries.push(recent);
     this.#bytes += recent.entry.payload.length + OVERHEAD_BYTES;
     while (this.#bytes > this.#bytesMax && this.#start < this.#entries.length) {
       const oldest = this.#entries[this.#start++] as RecentEntry;
       this.#bytes -= oldest.entry.payload.length + OVERHEAD_BYTES;
+      onForgotten?.(oldest.entry);
     }
     if (this.#start > 64 && this.#start > this.#entries.length / 2) {
       this.#entries = this.#entries.slice(this.#start);

@@ -24,6 +24,7 @@ import { createSegment, linkBehind, type Segment, SpaceGuard, writeAtEnd } from 
 import {
   ENTRY_PAYLOAD_BYTES_MAX,
   type EntryToWrite,
+  type LogEntry,
   entryBytes,
   payloadChecksum,
   SEGMENT_HEADER_BYTES,
@@ -92,6 +93,11 @@ export class SegmentLog {
   #failure: Error | undefined;
   #isStarting = false;
   #isClosed = false;
+  /**
+   * Told of each entry that was written and is not kept in memory any more. A reader may still have
+   * it in hand. Must not throw.
+   */
+  onForgotten: ((entry: LogEntry) => void) | undefined;
   /** Of a torn tail that {@link open} found and removed. */
   readonly cutBytes: number;
 
@@ -377,7 +383,7 @@ export class SegmentLog {
     segment.lastLsn = lastLsn;
     this.#lastLsn = lastLsn;
     const entry = { stream, firstLsn, lastLsn, flags, payload };
-    this.#recent.push({ entry, segment, end: segment.bytes });
+    this.#recent.push({ entry, segment, end: segment.bytes }, this.onForgotten);
   }
 
   async #syncLast(): Promise<void> {

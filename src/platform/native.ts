@@ -39,7 +39,6 @@ const ioctl_ = libc.func("int ioctl(int, uint64_t, int64_t)");
 const copyFileRange_ = libc.func(
   "intptr_t copy_file_range(int, int64_t, int, int64_t, size_t, uint32_t)",
 );
-const poll_ = libc.func("int poll(int64_t, uint64_t, int)");
 const fadvise_ = libc.func("int posix_fadvise(int, int64_t, int64_t, int)");
 const madvise_ = libc.func("int madvise(int64_t, size_t, int)");
 const getdents_ = libc.func("syscall", "int64_t", ["int64_t", "int64_t", "int64_t", "uint64_t"]);
@@ -104,16 +103,6 @@ const MADV_DONTNEED = 4;
  */
 export function unmapPages(address: number, length: number): void {
   madvise_(address, length, MADV_DONTNEED);
-}
-
-const POLLIN = 1;
-const pollRequest = allocateNative(8);
-
-/** Whether a read of the descriptor would find something at once. */
-export function isReadable(fd: number): boolean {
-  pollRequest.view.setInt32(0, fd, true);
-  pollRequest.view.setUint32(4, POLLIN, true);
-  return poll_(pollRequest.address, 1, 0) > 0;
 }
 
 export function readAt(fd: number, address: number, length: number): number {

@@ -52,7 +52,7 @@ test("a stream that is cut yields no more than what was whole", () => {
 });
 
 test("a payload with room before it goes in one piece, and its memory is used again", () => {
-  const pool = new PayloadPool();
+  const pool = new PayloadPool(1 << 20);
   const payload = pool.take(100_000).fill(7);
   const pieces = framePieces({ type: FrameType.ops, payload, hasHeadroom: true }, checksum);
   assert.equal(pieces.length, 1);
@@ -60,10 +60,36 @@ test("a payload with room before it goes in one piece, and its memory is used ag
   assert.deepEqual(Buffer.from(frame?.payload ?? []), Buffer.from(payload));
   assert.equal(frame?.payloadChecksum, crc32(payload));
   pool.giveBack(payload);
-  assert.equal(pool.take(50_000).buffer, payload.buffer);
-  assert.notEqual(pool.take(50_000).buffer, payload.buffer, "it is handed out once");
-  pool.giveBack(new Uint8Array(100_000));
-  assert.equal(pool.take(100_000).byteOffset, FRAME_HEADER_BYTES);
+  assert.notEqual(pool.take(50_000).buffer, payload.buffer, "a smaller one has a smaller piece");
+  assert.equal(pool.take(120_000).buffer, payload.buffer);
+  assert.notEqual(pool.take(120_000).buffer, payload.buffer, "it is handed out once");
+});
+
+test("a pool takes back only what it gave, and keeps no more than it may", () => {
+  const pool = new PayloadPool(1 << 20);
+  const foreign = new Uint8Array(1 << 17);
+  pool.giveBack(foreign);
+  assert.notEqual(pool.take(100_000).buffer, foreign.buffer);
+  const [first, second] = [pool.take(600_000), pool.take(600_000)];
+  pool.giveBack(first);
+  pool.giveBack(second);
+  assert.equal(pool.take(600_000).buffer, first.buffer);
+  assert.notEqual(pool.take(600_000).buffer, second.buffer);
+  assert.equal(pool.take(5 << 20).length, 5 << 20, "larger ones are made, and not kept");
+});
+
+test("ops are received into memory that is used again, other frames are not", () => {
+  const parser = new FrameParser(checksum);
+  parser.pool = new PayloadPool(1 << 20);
+  const parse = (type: FrameType, text: string): Uint8Array => {
+    const [frame] = [...parser.push(sent(type, Buffer.from(text)))];
+    assert.equal(Buffer.from(frame?.payload ?? []).toString(), text);
+    return frame?.payload as Uint8Array;
+  };
+  const ops = parse(FrameType.ops, "first");
+  parser.pool.giveBack(ops);
+  assert.notEqual(parse(FrameType.asks, "{}").buffer, ops.buffer);
+  assert.equal(parse(FrameType.ops, "the second").buffer, ops.buffer);
 });
 
 test("each damaged bit is found", () => {

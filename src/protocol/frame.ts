@@ -94,31 +94,50 @@ export function newPayload(length: number): Uint8Array<ArrayBuffer> {
   return uninitialized(FRAME_HEADER_BYTES + length).subarray(FRAME_HEADER_BYTES);
 }
 
-/** Smaller ones are not worth keeping. */
-const POOLED_BYTES_MIN = 32 << 10;
-const POOLED_BYTES = FRAME_HEADER_BYTES + (2 << 20);
-const POOLED_MAX = 4;
+/** Pieces of 4 KiB to 4 MiB, by powers of two; a larger payload is not kept. */
+const POOLED_BITS_MIN = 12;
+const POOLED_BITS_MAX = 22;
 
 /**
- * Payloads whose memory is used again: fresh memory costs the kernel more time than copying to it.
- * At most 8 MiB are kept.
+ * Payloads whose memory is used again: fresh memory costs the kernel more time than copying to it,
+ * and the collector more than both when there are many.
  */
 export class PayloadPool {
-  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+  readonly #bytesMax: number;
+  /** By size, from POOLED_BITS_MIN on. */
+  readonly #free: Uint8Array<ArrayBuffer>[][] = [];
+  readonly #own = new WeakSet<ArrayBufferLike>();
+  #bytes = 0;
+
+  /** `bytesMax`: so much is kept for later. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+    for (let bits = POOLED_BITS_MIN; bits <= POOLED_BITS_MAX; bits++) this.#free.push([]);
+  }
 
   /** As {@link newPayload}. */
   take(length: number): Uint8Array<ArrayBuffer> {
     const end = FRAME_HEADER_BYTES + length;
-    if (length < POOLED_BYTES_MIN || end > POOLED_BYTES) return newPayload(length);
-    const whole = this.#free.pop() ?? uninitialized(POOLED_BYTES);
-    return whole.subarray(FRAME_HEADER_BYTES, end);
+    const bits = Math.max(POOLED_BITS_MIN, 32 - Math.clz32(end - 1));
+    if (bits > POOLED_BITS_MAX) return newPayload(length);
+    const kept = this.#free[bits - POOLED_BITS_MIN]?.pop();
+    if (kept !== undefined) this.#bytes -= kept.length;
+    return (kept ?? this.#newPiece(2 ** bits)).subarray(FRAME_HEADER_BYTES, end);
   }
 
-  /** Nobody looks at what {@link take} returned any more. Others are left alone. */
+  #newPiece(bytes: number): Uint8Array<ArrayBuffer> {
+    const piece = uninitialized(bytes);
+    this.#own.add(piece.buffer);
+    return piece;
+  }
+
+  /** Nobody looks at what {@link take} returned any more. What came from elsewhere is left alone. */
   giveBack(payload: Uint8Array): void {
     const { buffer } = payload;
-    if (buffer.byteLength !== POOLED_BYTES || this.#free.length >= POOLED_MAX) return;
-    this.#free.push(new Uint8Array(buffer as ArrayBuffer));
+    if (!this.#own.has(buffer) || this.#bytes + buffer.byteLength > this.#bytesMax) return;
+    const bits = 31 - Math.clz32(buffer.byteLength);
+    this.#free[bits - POOLED_BITS_MIN]?.push(new Uint8Array(buffer as ArrayBuffer));
+    this.#bytes += buffer.byteLength;
   }
 }
 
@@ -186,6 +205,8 @@ export class FrameParser {
   #payloadFilled = 0;
   /** Until the peer is known, only small frames are taken. */
   payloadBytesMax: number = JSON_PAYLOAD_BYTES_MAX;
+  /** Has the memory for payloads of ops, where somebody gives it back. */
+  pool: PayloadPool | undefined;
 
   constructor(checksum: Checksum) {
     this.#checksum = checksum;
@@ -219,10 +240,15 @@ export class FrameParser {
     this.#headerFilled += end - at;
     if (this.#headerFilled === FRAME_HEADER_BYTES) {
       this.#checkHeader();
-      this.#payload = uninitialized(this.#view.getUint32(0, true));
+      this.#payload = this.#newPayload(this.#view.getUint32(0, true));
       this.#payloadFilled = 0;
     }
     return end;
+  }
+
+  #newPayload(length: number): Uint8Array {
+    const pool = this.#header[4] === FrameType.ops ? this.pool : undefined;
+    return pool?.take(length) ?? uninitialized(length);
   }
 
   #checkHeader(): void {

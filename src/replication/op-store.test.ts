@@ -56,7 +56,7 @@ test("what a killed agent left in log and ring is read once, and more is spilled
   const reader = store.reader();
   const seen: number[] = [];
   for (let next = 1; next <= 14; ) {
-    const read = await reader.read(next, OP_BYTES, new PayloadPool());
+    const read = await reader.read(next, OP_BYTES, new PayloadPool(1 << 20));
     assert.ok(read !== undefined, `op ${next}`);
     assert.equal(read.firstLsn, next);
     for (; next <= read.lastLsn; next++) seen.push(next);

@@ -46,6 +46,8 @@ export interface StreamSourceOptions {
   readonly allowance: () => number;
 }
 
+/** Of payloads between two uses: as much as is ever under way. */
+const POOL_BYTES_MAX = 8 << 20;
 /** A socket that stays full for so long waits for the network, not for a peer that is busy. */
 const SLOW_DRAIN_MS = 20;
 /** After the network was found slow, frames are compressed for so long. */
@@ -57,7 +59,7 @@ export class StreamSource {
   #reader: OpReader | undefined;
   readonly #sender = new Sender(0, SENDER_DEFAULTS);
   readonly #events: SenderEvent[] = [];
-  readonly #pool = new PayloadPool();
+  readonly #pool = new PayloadPool(POOL_BYTES_MAX);
   #channel: FrameChannel | undefined;
   /** Since when ops have filled the socket. */
   #fullAtMs: number | undefined;

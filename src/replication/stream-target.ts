@@ -10,7 +10,13 @@ import type { AppendedEntry, SegmentLog } from "../journal/segment-log.ts";
 import { validateRecords } from "../model/op-records.ts";
 import { StandinError } from "../base/errors.ts";
 import type { Clock } from "../platform/clock.ts";
-import { type Frame, FrameError, FrameType, parseJsonPayload } from "../protocol/frame.ts";
+import {
+  type Frame,
+  FrameError,
+  FrameType,
+  parseJsonPayload,
+  PayloadPool,
+} from "../protocol/frame.ts";
 import {
   type AskTuple,
   parseOwnerNames,
@@ -28,6 +34,8 @@ import { FrameChannel, framePayload, type StreamConnection } from "./stream-conn
 
 /** Received and not yet written: then the source has to wait. */
 const QUEUED_BYTES_MAX = 32 << 20;
+/** Of payloads between two uses: as much as is ever waiting to be written. */
+const POOL_BYTES_MAX = QUEUED_BYTES_MAX;
 const ASKS_MAX = 512;
 const RECORD_AGAIN_MS = 200;
 /** How the copy is, is told not more often. */
@@ -51,6 +59,7 @@ export class StreamTarget {
   readonly #receiver: Receiver;
   readonly #feeder: RingFeeder;
   readonly #queue: CommandQueue;
+  readonly #pool = new PayloadPool(POOL_BYTES_MAX);
   readonly #channels = new Map<number, FrameChannel>();
   readonly #welcomes = new Map<number, (welcome: StreamWelcome | undefined) => void>();
   readonly #stopping = new AbortController();
@@ -76,6 +85,10 @@ export class StreamTarget {
     this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#feeder = new RingFeeder(log, ring, clock, owners);
     this.#queue = new CommandQueue(ring);
+    // Only the feeder reads this log. What it has brought to the ring nobody looks at any more.
+    log.onForgotten = ({ lastLsn, payload }) => {
+      if (lastLsn <= ring.head) this.#pool.giveBack(payload);
+    };
   }
 
   get isConnected(): boolean {
@@ -141,6 +154,7 @@ export class StreamTarget {
         this.#step({ kind: "closed", connection });
       },
     });
+    stream.parser.pool = this.#pool;
     this.#channels.set(connection, channel);
     channel.sendJson(FrameType.asks, { recall: true } satisfies TargetState);
     this.#options.onChange({ connected: true, why: "" });
@@ -259,6 +273,7 @@ export class StreamTarget {
       case FrameType.ops: {
         const payload = framePayload(frame);
         const isAsSent = payload === frame.payload;
+        if (!isAsSent) this.#pool.giveBack(frame.payload);
         const batch = {
           firstLsn: frame.a,
           lastLsn: frame.b,

@@ -243,7 +243,8 @@ function fsync(context: WorkerContext, request: Request): number {
   const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
   if (error < 0) return error;
   const dataOnly = (request.u32(8) & FSYNC_DATA_ONLY) !== 0;
-  const result = context.sync(() => (dataOnly ? fdatasync(use.fd) : sysFsync(use.fd)));
+  context.pool.beforeSlow();
+  const result = dataOnly ? fdatasync(use.fd) : sysFsync(use.fd);
   beneath.release(use);
   return result;
 }
@@ -253,7 +254,8 @@ function fsyncdir(context: WorkerContext, request: Request): number {
   const ino = beneath.ino(request.nodeId);
   const fd = beneath.open(ino, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return fd;
-  const result = context.sync(() => sysFsync(fd));
+  context.pool.beforeSlow();
+  const result = sysFsync(fd);
   close(fd);
   return result;
 }
