@@ -3,6 +3,7 @@ import { AgentDaemon } from "../agent/agent-daemon.ts";
 import { AgentLog, logFormatFor } from "../agent/agent-log.ts";
 import { agentStatePath } from "../agent/agent-state.ts";
 import { systemClock } from "../platform/clock.ts";
+import { expectStreams } from "../platform/processes.ts";
 import { ServiceManager } from "../platform/systemd.ts";
 import { ExitCode } from "./exit-code.ts";
 
@@ -16,6 +17,7 @@ export interface AgentArguments {
 
 export async function runAgent(given: AgentArguments): Promise<number> {
   const { listen, advertise, name } = given;
+  expectStreams();
   process.stderr.on("error", () => {}); // whoever read our log may be gone; the agent goes on
   const format = logFormatFor(given.json === true, process.env);
   const log = new AgentLog(format, systemClock, (line) => process.stderr.write(`${line}\n`));

@@ -10,6 +10,7 @@ import { SegmentLog } from "../../../src/journal/segment-log.ts";
 import { newParser } from "../../../src/agent/peer-connection.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { folderLogFiles } from "../../../src/platform/log-files.ts";
+import { expectStreams } from "../../../src/platform/processes.ts";
 import { TlsListener } from "../../../src/platform/tls.ts";
 import { FRAME_PAYLOAD_BYTES_MAX } from "../../../src/protocol/frame.ts";
 import type { TargetCopy } from "../../../src/protocol/stream-messages.ts";
@@ -17,6 +18,8 @@ import { StreamTarget } from "../../../src/replication/stream-target.ts";
 import { CpuTimer, type EndConfig, type EndResult } from "./end-config.ts";
 
 const PUMP_MS = 1;
+
+expectStreams();
 const COMPLETE: TargetCopy = {
   due: "none",
   gaps: 0,

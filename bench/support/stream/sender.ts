@@ -10,6 +10,7 @@ import { OP_HEADER_BYTES, OpKind } from "../../../src/model/op.ts";
 import { newParser } from "../../../src/agent/peer-connection.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { folderLogFiles } from "../../../src/platform/log-files.ts";
+import { expectStreams } from "../../../src/platform/processes.ts";
 import { connectTls } from "../../../src/platform/tls.ts";
 import { FRAME_PAYLOAD_BYTES_MAX } from "../../../src/protocol/frame.ts";
 import { OpStore } from "../../../src/replication/op-store.ts";
@@ -17,6 +18,8 @@ import { StreamSource } from "../../../src/replication/stream-source.ts";
 import { CpuTimer, type EndConfig, type EndResult, sampleBytes } from "./end-config.ts";
 
 const PUMP_MS = 1;
+
+expectStreams();
 
 const config = JSON.parse(process.argv[2] ?? "") as EndConfig;
 
