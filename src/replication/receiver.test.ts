@@ -8,6 +8,8 @@ const OPTIONS: ReceiverOptions = {
   appliedMs: 50,
   silenceMs: 5000,
   retryMs: 300,
+  syncPauseMsMax: 20,
+  syncBytes: 1000,
 };
 
 const TICK = { kind: "tick" } as const;
@@ -20,7 +22,7 @@ function connected(durable = 0, applied = durable): Receiver {
 }
 
 function ops(receiver: Receiver, first: number, last: number, connection = 1): ReceiverEffect[] {
-  return receiver.step({ kind: "ops", connection, first, last }, 0);
+  return receiver.step({ kind: "ops", connection, first, last, bytes: 10 }, 0);
 }
 
 function kinds(effects: readonly ReceiverEffect[]): string[] {
@@ -38,11 +40,38 @@ test("takes ops in order, and has them synced while more come", () => {
   const receiver = connected();
   assert.deepEqual(kinds(ops(receiver, 1, 3)), ["append", "sync"]);
   assert.deepEqual(kinds(ops(receiver, 4, 5)), ["append"], "one sync at a time");
-  const effects = receiver.step({ kind: "synced", durable: 3 }, 1);
+  const effects = receiver.step({ kind: "synced", durable: 3 }, 0);
   assert.deepEqual(effects, [
     { kind: "sync" },
     { kind: "positions", connection: 1, received: 5, durable: 3, applied: 0 },
   ]);
+});
+
+test("leaves the disk to others behind a sync of few ops, in proportion to what it took", () => {
+  const receiver = connected();
+  ops(receiver, 1, 3);
+  ops(receiver, 4, 5);
+  assert.deepEqual(kinds(receiver.step({ kind: "synced", durable: 3 }, 2)), ["positions"]);
+  assert.deepEqual(receiver.step(TICK, 9), []);
+  assert.deepEqual(receiver.step(TICK, 10), [{ kind: "sync" }]);
+  receiver.step({ kind: "synced", durable: 5 }, 1010);
+  const late = { kind: "ops", connection: 1, first: 6, last: 6, bytes: 10 } as const;
+  assert.deepEqual(kinds(receiver.step(late, 1029)), ["append"], "the longest pause is 20");
+  assert.deepEqual(receiver.step(TICK, 1030), [{ kind: "sync" }]);
+  receiver.step({ kind: "synced", durable: 6 }, 1030);
+  const idle = { ...late, first: 7, last: 7 };
+  assert.deepEqual(kinds(receiver.step(idle, 2000)), ["append", "sync"], "nothing came before");
+});
+
+test("makes no pause while much waits for the sync, but waits for a disk that is full", () => {
+  const receiver = connected();
+  ops(receiver, 1, 3);
+  receiver.step({ kind: "synced", durable: 3 }, 100);
+  const much = { kind: "ops", connection: 1, first: 4, last: 9, bytes: 1000 } as const;
+  assert.deepEqual(kinds(receiver.step(much, 101)), ["append", "sync"]);
+  receiver.step({ kind: "refused" }, 102);
+  assert.deepEqual(receiver.step({ ...much, first: 10, last: 10 }, 103), [{ kind: "append" }]);
+  assert.deepEqual(receiver.step(TICK, 402), [{ kind: "sync" }]);
 });
 
 test("acknowledges nothing that the log has not said to be durable", () => {

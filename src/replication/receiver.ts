@@ -24,6 +24,10 @@ export interface ReceiverOptions {
   readonly silenceMs: number;
   /** After the log could not be written, for example because the disk is full. */
   readonly retryMs: number;
+  /** Longest pause behind a sync: see {@link SYNC_PAUSE}. */
+  readonly syncPauseMsMax: number;
+  /** What waits for a sync, so much of it, is not made to wait for a pause. */
+  readonly syncBytes: number;
 }
 
 export const RECEIVER_DEFAULTS: ReceiverOptions = {
@@ -31,7 +35,16 @@ export const RECEIVER_DEFAULTS: ReceiverOptions = {
   appliedMs: 10,
   silenceMs: 10_000,
   retryMs: 1000,
+  syncPauseMsMax: 20,
+  syncBytes: 1 << 20,
 };
+
+/**
+ * Behind each sync of a few ops there is a pause, by so many times as long as it took: others use
+ * the disk, too, and the ops of the pause share the next sync. What comes after a while of nothing
+ * is synced at once.
+ */
+const SYNC_PAUSE = 4;
 
 /** A connection, numbered by the runner: the newest one counts. */
 export type ConnectionNumber = number;
@@ -46,6 +59,7 @@ export type ReceiverEvent =
       readonly connection: ConnectionNumber;
       readonly first: number;
       readonly last: number;
+      readonly bytes: number;
     }
   | { readonly kind: "heard"; readonly connection: ConnectionNumber }
   /** The log is on the disk up to here. */
@@ -85,7 +99,11 @@ export class Receiver {
   #connection: ConnectionNumber = NONE;
   #isWelcomed = false;
   #isSyncing = false;
-  #retryAtMs = 0;
+  #syncBegunMs = 0;
+  /** No sync before; unless much waits for it, when it is only a pause. */
+  #syncAtMs = 0;
+  #isRefused = false;
+  #bytesToSync = 0;
   #heardAtMs = 0;
   #toldAtMs = 0;
   #told = { received: 0, durable: 0, applied: 0 };
@@ -136,12 +154,15 @@ export class Receiver {
         break;
       case "synced":
         this.#isSyncing = false;
+        this.#isRefused = false;
+        this.#syncAtMs = nowMs + this.#pauseMs(nowMs - this.#syncBegunMs);
         assert(event.durable <= this.#received, () => `synced ${event.durable} is not received`);
         this.#durable = Math.max(this.#durable, event.durable);
         break;
       case "refused":
         this.#isSyncing = false;
-        this.#retryAtMs = nowMs + this.#options.retryMs;
+        this.#isRefused = true;
+        this.#syncAtMs = nowMs + this.#options.retryMs;
         break;
       case "applied":
         this.#applied = Math.max(this.#applied, event.lsn);
@@ -171,10 +192,10 @@ export class Receiver {
   }
 
   #ops(
-    event: { connection: ConnectionNumber; first: number; last: number },
+    event: { connection: ConnectionNumber; first: number; last: number; bytes: number },
     nowMs: number,
   ): ReceiverEffect[] {
-    const { connection, first, last } = event;
+    const { connection, first, last, bytes } = event;
     if (connection !== this.#connection || !this.#isWelcomed) return [];
     this.#heardAtMs = nowMs;
     if (last <= this.#received) {
@@ -187,13 +208,16 @@ export class Receiver {
       return [{ kind: "close", connection, reason }];
     }
     this.#received = last;
+    this.#bytesToSync += bytes;
     return [{ kind: "append" }, ...this.#decide(nowMs)];
   }
 
   #decide(nowMs: number): ReceiverEffect[] {
     const effects: ReceiverEffect[] = [];
-    if (this.#received > this.#durable && !this.#isSyncing && nowMs >= this.#retryAtMs) {
+    if (this.#isSyncDue(nowMs)) {
       this.#isSyncing = true;
+      this.#syncBegunMs = nowMs;
+      this.#bytesToSync = 0;
       effects.push({ kind: "sync" });
     }
     const connection = this.#connection;
@@ -208,6 +232,16 @@ export class Receiver {
       effects.push({ kind: "positions", connection, ...this.#tell(nowMs) });
     }
     return effects;
+  }
+
+  #isSyncDue(nowMs: number): boolean {
+    if (this.#received === this.#durable || this.#isSyncing) return false;
+    if (nowMs >= this.#syncAtMs) return true;
+    return !this.#isRefused && this.#bytesToSync >= this.#options.syncBytes;
+  }
+
+  #pauseMs(tookMs: number): number {
+    return Math.min(tookMs * SYNC_PAUSE, this.#options.syncPauseMsMax);
   }
 
   /** What an earlier connection brought is made durable first: the source goes on behind it. */

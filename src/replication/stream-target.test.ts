@@ -47,7 +47,9 @@ class Bench {
       onChange: ({ connected, why }) => void (connected || this.ends.push(why)),
       onBroken: (error) => assert.fail(error),
     });
+    const pumping = setInterval(() => this.target.pump(), 1);
     t.after(async () => {
+      clearInterval(pumping);
       await this.target.stop();
       await log.close();
       ring.close();

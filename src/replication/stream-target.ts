@@ -283,7 +283,8 @@ export class StreamTarget {
         const problem = validateRecords(batch);
         if (problem !== undefined) throw new FrameError(problem);
         this.#batch = batch;
-        this.#step({ kind: "ops", connection, first: batch.firstLsn, last: batch.lastLsn });
+        const { firstLsn: first, lastLsn: last } = batch;
+        this.#step({ kind: "ops", connection, first, last, bytes: payload.length });
         this.#batch = undefined;
         if (this.#options.log.queuedBytes > QUEUED_BYTES_MAX) {
           this.#channels.get(connection)?.pause();

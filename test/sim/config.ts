@@ -84,6 +84,8 @@ export function configOf(seed: number): SimConfig {
       silenceMs,
       appliedMs: heartbeatMs * prng.pick([0, 0.01, 0.5]),
       retryMs: heartbeatMs * prng.pick([0.1, 1, 3]),
+      syncPauseMsMax: heartbeatMs * prng.pick([0, 0.02, 0.5]),
+      syncBytes: frameBytes * prng.pick([0.1, 1, 20]),
     },
     tickMs: heartbeatMs / 3,
     connectMs,

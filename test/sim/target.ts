@@ -187,7 +187,8 @@ class Feed {
     if (message.kind === "ops") {
       const [first, last] = [message.ops[0]?.lsn ?? 0, message.ops.at(-1)?.lsn ?? 0];
       this.#frame = message.ops;
-      this.#step({ kind: "ops", connection, first, last });
+      const bytes = message.ops.reduce((sum, op) => sum + op.bytes, 0);
+      this.#step({ kind: "ops", connection, first, last, bytes });
       this.#frame = undefined;
     } else {
       this.#step({ kind: "heard", connection });
