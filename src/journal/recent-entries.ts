@@ -23,8 +23,8 @@ export class RecentEntries {
   }
 
   /**
-   * To be called for every entry, in order: what is kept has no holes. `onForgotten` is told of each
-   * that is not kept any more.
+   * To be called for every entry, in order: what is kept has no holes. `onForgotten` is told of
+   * each that is not kept any more.
    */
   push(recent: RecentEntry, onForgotten?: (entry: LogEntry) => void): void {
     this.#entries.push(recent);

@@ -131,7 +131,7 @@ export class PayloadPool {
     return piece;
   }
 
-  /** Nobody looks at what {@link take} returned any more. What came from elsewhere is left alone. */
+  /** Nobody looks at what {@link take} returned any more. What is not of here is left alone. */
   giveBack(payload: Uint8Array): void {
     const { buffer } = payload;
     if (!this.#own.has(buffer) || this.#bytes + buffer.byteLength > this.#bytesMax) return;
