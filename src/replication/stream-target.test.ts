@@ -216,6 +216,7 @@ test("a target that is stopped takes nothing more, of no connection", async (t) 
   late.write(frame(pair(3)));
   while (!late.readableEnded && !late.destroyed) await turn();
   assert.equal(bench.log.appendedLsn, 0);
+  assert.equal(bench.log.onForgotten, undefined, "the ring may be gone");
   assert.equal(await bench.target.open().welcome, undefined);
 });
 

@@ -199,6 +199,8 @@ export class StreamTarget {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    // A write may still be under way when the ring is not there any more.
+    this.#options.log.onForgotten = undefined;
     for (const channel of this.#channels.values()) channel.close("the target was stopped");
     for (const resolve of this.#welcomes.values()) resolve(undefined);
     this.#welcomes.clear();
