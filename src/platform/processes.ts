@@ -164,9 +164,8 @@ const HEAP_GROWTH = 600;
 
 /**
  * For a process that streams through sockets. V8 counts what they receive as growth of the heap
- * since it was collected, and with a small heap collects all of it again for each 10 MB: at 20 MB/s
- * that took a tenth of a processor. What is received is freed by the collections of young objects,
- * which cost next to nothing and come for each 32 MB.
+ * since it was collected, and collected all of a heap of 11 MB again for each 10 MB or so: at 20
+ * MB/s, four times a second. With more room, the cheap collections of young objects free it first.
  */
 export function expectStreams(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);

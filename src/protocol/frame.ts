@@ -94,7 +94,10 @@ export function newPayload(length: number): Uint8Array<ArrayBuffer> {
   return uninitialized(FRAME_HEADER_BYTES + length).subarray(FRAME_HEADER_BYTES);
 }
 
-/** Pieces of 4 KiB to 4 MiB, by powers of two; a larger payload is not kept. */
+/**
+ * Pieces of 4 KiB to 4 MiB, by powers of two. Each is half full at least, since who keeps payloads
+ * counts their bytes; a smaller or larger payload has memory of its own.
+ */
 const POOLED_BITS_MIN = 12;
 const POOLED_BITS_MAX = 22;
 
@@ -118,8 +121,8 @@ export class PayloadPool {
   /** As {@link newPayload}. */
   take(length: number): Uint8Array<ArrayBuffer> {
     const end = FRAME_HEADER_BYTES + length;
-    const bits = Math.max(POOLED_BITS_MIN, 32 - Math.clz32(end - 1));
-    if (bits > POOLED_BITS_MAX) return newPayload(length);
+    const bits = 32 - Math.clz32(end - 1);
+    if (bits < POOLED_BITS_MIN || bits > POOLED_BITS_MAX) return newPayload(length);
     const kept = this.#free[bits - POOLED_BITS_MIN]?.pop();
     if (kept !== undefined) this.#bytes -= kept.length;
     return (kept ?? this.#newPiece(2 ** bits)).subarray(FRAME_HEADER_BYTES, end);
