@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -10,6 +10,7 @@ import { type TestContext, test } from "node:test";
 import { listPids } from "../../src/platform/processes.ts";
 import { until } from "../support/agent-run.ts";
 import { skipUnless } from "../support/capabilities.ts";
+import { readIfThere } from "../support/read-if-there.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const timeout = 400_000;
@@ -59,21 +60,15 @@ async function reached({ lines, stderr }: Run, title: RegExp): Promise<void> {
 
 /** Processes that name the folder, mounts below it, and what is in it. */
 function leftovers(folder: string): string[] {
-  const processes = listPids().filter((pid) => readOf(pid, "cmdline").includes(folder));
-  const mounts = readOf("self", "mountinfo").split("\n");
+  const processes = listPids().filter((pid) =>
+    readIfThere(`/proc/${pid}/cmdline`).includes(folder),
+  );
+  const mounts = readIfThere("/proc/self/mountinfo").split("\n");
   return [
-    ...processes.map((pid) => `process ${pid}: ${readOf(pid, "cmdline")}`),
+    ...processes.map((pid) => `process ${pid}: ${readIfThere(`/proc/${pid}/cmdline`)}`),
     ...mounts.filter((line) => line.includes(folder)),
     ...(existsSync(folder) ? readdirSync(folder) : []),
   ];
-}
-
-function readOf(pid: number | string, name: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${name}`, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 test("standin demo: a server is lost, and the other one takes over by itself", {
@@ -146,7 +141,7 @@ test("standin demo says what goes wrong, exits with 1, and leaves nothing behind
   const run = startDemo(t, "--seconds", "60");
   await reached(run, /Replication under load/);
   const databases = listPids().filter((pid) => {
-    const commandLine = readOf(pid, "cmdline");
+    const commandLine = readIfThere(`/proc/${pid}/cmdline`);
     return commandLine.includes("database-process.ts") && commandLine.includes(run.folder);
   });
   for (const pid of databases) process.kill(pid, "SIGKILL");

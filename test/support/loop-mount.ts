@@ -1,8 +1,9 @@
 /** A file that holds a file system, mounted through a loop device that frees itself. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { readIfThere } from "./read-if-there.ts";
 import { runCommand } from "./run-command.ts";
 
 const COMMAND_S_MAX = "30";
@@ -41,10 +42,9 @@ export class LoopMount {
   /** The device lets go of its file by itself, a moment after the unmount. */
   async #untilDetached(): Promise<void> {
     if (this.#device === undefined) return;
-    const backing = `/sys/block/${this.#device.replace("/dev/", "")}/loop/backing_file`;
     const deadline = performance.now() + DETACH_MS_MAX;
-    const isOurs = () => existsSync(backing) && readFileSync(backing, "utf8").includes(this.#image);
-    while (isOurs()) {
+    const backing = `/sys/block/${this.#device.replace("/dev/", "")}/loop/backing_file`;
+    while (readIfThere(backing).includes(this.#image)) {
       assert.ok(performance.now() < deadline, `${this.#device} stays attached`);
       await sleep(10);
     }

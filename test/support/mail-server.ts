@@ -10,6 +10,7 @@ import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { killIfThere } from "./process-tree.ts";
+import { readIfThere } from "./read-if-there.ts";
 import { runCommand } from "./run-command.ts";
 
 export const DOMAIN = "example.test";
@@ -228,14 +229,6 @@ function namesIn(path: string): number {
     return readdirSync(path).length;
   } catch {
     return 0;
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
   }
 }
 

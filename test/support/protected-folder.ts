@@ -6,7 +6,6 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -307,9 +306,8 @@ export class ProtectedFolder {
     for (let round = 0; round < 5; round++) {
       const minor = this.#device();
       if (minor === undefined) break;
-      const abort = `/sys/fs/fuse/connections/${minor}/abort`;
       spawnSync("umount", ["-l", this.path], { timeout: 20_000 });
-      if (existsSync(abort)) writeFileSync(abort, "1");
+      abortConnection(minor);
     }
     this.#keeper?.kill("SIGKILL");
     this.#applier?.kill("SIGKILL");
@@ -335,6 +333,15 @@ function isOurs({ pid, startTicks }: ProcessIdentity): boolean {
     return Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[19]) === startTicks;
   } catch {
     return false;
+  }
+}
+
+/** Those who wait for the mount are told that it is gone. */
+function abortConnection(minor: number): void {
+  try {
+    writeFileSync(`/sys/fs/fuse/connections/${minor}/abort`, "1");
+  } catch {
+    // The connection has ended with its mount.
   }
 }
 
