@@ -4,13 +4,15 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { Opcode } from "../fuse/abi.ts";
+import { BusyPoll } from "../fuse/busy-poll.ts";
 import { deviceChannel } from "../fuse/device-channel.ts";
 import { MAX_WRITE_BYTES } from "../fuse/init.ts";
 import { Reply } from "../fuse/message.ts";
 import { Session } from "../fuse/session.ts";
 import { Ring } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
-import { allocateNative, nativeOf } from "../platform/native.ts";
+import { systemClock } from "../platform/clock.ts";
+import { allocateNative, nativeOf, readinessOf, yieldProcessor } from "../platform/native.ts";
 import { keepCompiled } from "../platform/processes.ts";
 import {
   Gate,
@@ -54,12 +56,18 @@ function newSession(data: WorkerData): { session: Session; pool: WorkerPool } {
   });
   const context = setUpWorker(data, recorder);
   const { pool } = context;
+  const busyPoll = new BusyPoll({
+    isReady: readinessOf(data.mount.fuseFd),
+    yieldProcessor,
+    monotonicMs: systemClock.monotonicMs,
+  });
   const session = new Session({
     channel: deviceChannel(data.mount.fuseFd),
     handlers: handlersOf(context),
     reply: new Reply(allocateNative(REPLY_BYTES)),
     space: () => {
       pool.end();
+      busyPoll.wait();
       return recorder.requestSpace();
     },
     onReceived: () => pool.begin(),

@@ -35,6 +35,8 @@ const getxattr_ = libc.func("intptr_t getxattr(int64_t, int64_t, int64_t, size_t
 const setxattr_ = libc.func("int setxattr(int64_t, int64_t, int64_t, size_t, int)");
 const listxattr_ = libc.func("intptr_t listxattr(int64_t, int64_t, size_t)");
 const removexattr_ = libc.func("int removexattr(int64_t, int64_t)");
+const poll_ = libc.func("int poll(int64_t, uint64_t, int)");
+const schedYield_ = libc.func("int sched_yield()");
 const ioctl_ = libc.func("int ioctl(int, uint64_t, int64_t)");
 const copyFileRange_ = libc.func(
   "intptr_t copy_file_range(int, int64_t, int, int64_t, size_t, uint32_t)",
@@ -103,6 +105,22 @@ const MADV_DONTNEED = 4;
  */
 export function unmapPages(address: number, length: number): void {
   madvise_(address, length, MADV_DONTNEED);
+}
+
+const POLLFD_BYTES = 8;
+const POLLIN = 1;
+
+/** Whether a read of the descriptor would not block. Makes a function, to be called often. */
+export function readinessOf(fd: number): () => boolean {
+  const { address, view } = allocateNative(POLLFD_BYTES);
+  view.setInt32(0, fd, true);
+  view.setInt16(4, POLLIN, true);
+  return () => poll_(address, 1, 0) !== 0;
+}
+
+/** Lets another thread run on this processor, when one waits for it. */
+export function yieldProcessor(): void {
+  schedYield_();
 }
 
 export function readAt(fd: number, address: number, length: number): number {
