@@ -17,7 +17,7 @@ import type { PayloadPool } from "../protocol/frame.ts";
 /** Above this share of the ring ops are moved to the log. */
 const SPILL_ABOVE = 0.5;
 const SPILL_BYTES = 1 << 20;
-/** In one call, which holds up its caller as long as the disk takes. */
+/** In one call. */
 const SPILL_BATCHES = 8;
 
 export class OpStore {
@@ -25,6 +25,10 @@ export class OpStore {
   readonly #framer: RingFramer;
   readonly #releaser: RingReader;
   readonly #spill: SegmentLog;
+  /** The log has ops up to here, and the ring has them no more. */
+  #movedTo = -1;
+  /** Ops up to here were given to the log; beyond movedTo they are on their way. */
+  #givenTo = -1;
   #spillProblem: string | undefined;
   /** The log takes and gives nothing any more: what was moved to it is lost to the targets. */
   #hasFailed = false;
@@ -42,7 +46,16 @@ export class OpStore {
   #releaseWhatTheLogHas(): void {
     const { stream, firstLsn, lastLsn } = this.#spill;
     if (stream === undefined || firstLsn > this.#ring.applied + 1) return;
-    while (this.#releaser.lsnNext <= lastLsn) this.#releaser.release();
+    this.#noteMoved(lastLsn);
+  }
+
+  #noteMoved(lsn: number): void {
+    this.#releaseRing(lsn);
+    this.#movedTo = this.#givenTo = lsn;
+  }
+
+  #releaseRing(lsn: number): void {
+    while (this.#releaser.lsnNext <= lsn) this.#releaser.release();
   }
 
   /** The first LSN that can be read. */
@@ -53,8 +66,7 @@ export class OpStore {
 
   /** What the log has ends where the ring begins; otherwise it is of an earlier time. */
   get #hasSpilled(): boolean {
-    if (this.#hasFailed) return false;
-    return this.#spill.stream !== undefined && this.#spill.lastLsn === this.#ring.applied;
+    return !this.#hasFailed && this.#movedTo === this.#ring.applied;
   }
 
   /** The last LSN that can be read. */
@@ -76,11 +88,14 @@ export class OpStore {
     return new OpReader(this.#ring, this.#framer, this.#spill, () => this.firstLsn);
   }
 
-  /** No sender will ask for ops up to `lsn` again. */
-  async release(lsn: number): Promise<void> {
-    const end = Math.min(lsn, this.#framer.look());
-    while (this.#releaser.lsnNext <= end) this.#releaser.release();
-    if (!this.#hasSpilled) return;
+  /** No sender will ask for ops up to `lsn` again: the ring may have their room. */
+  release(lsn: number): void {
+    this.#releaseRing(Math.min(lsn, this.#framer.look()));
+  }
+
+  /** The same for the log. */
+  async trim(lsn: number): Promise<void> {
+    if (this.#hasFailed || this.#spill.bytes === 0) return;
     await this.#spill.trimBelow(lsn + 1).catch((error: unknown) => this.#noteFailure(error));
   }
 
@@ -98,21 +113,19 @@ export class OpStore {
   }
 
   /**
-   * Moves some of the oldest ops to the log while the ring is crowded. When it cannot take them
-   * they stay; the engine declares a gap when the ring is full, and a resync follows. After an
-   * error of the disk nothing is moved until the agent is started again, and targets that needed
-   * what had been moved compare.
+   * Moves some of the oldest ops to the log while the ring is crowded; one call at a time. When the
+   * log cannot take them they stay; the engine declares a gap when the ring is full, and a resync
+   * follows. After an error of the disk nothing is moved until the agent is started again, and
+   * targets that needed what had been moved compare.
    */
   async spill(): Promise<void> {
     if (this.#hasFailed) return;
     try {
       for (let count = 0; count < SPILL_BATCHES && this.isCrowded; count++) {
-        const batch = this.#framer.cut(this.#releaser.lsnNext, SPILL_BYTES);
-        if (batch === undefined) return;
-        if (!this.#hasSpilled) await this.#startLog(batch.firstLsn);
-        this.#spill.append(batch);
+        // What a full disk did not take is still with the log.
+        if (this.#givenTo === this.#movedTo && !(await this.#giveToLog())) break;
         await this.#spill.flush();
-        while (this.#releaser.lsnNext <= batch.lastLsn) this.#releaser.release();
+        this.#noteMoved(this.#givenTo);
       }
       this.#spillProblem = undefined;
     } catch (error) {
@@ -120,9 +133,20 @@ export class OpStore {
     }
   }
 
+  /** Returns whether there was anything to give. */
+  async #giveToLog(): Promise<boolean> {
+    const batch = this.#framer.cut(this.#releaser.lsnNext, SPILL_BYTES);
+    if (batch === undefined) return false;
+    if (!this.#hasSpilled) await this.#startLog(batch.firstLsn);
+    this.#spill.append(batch);
+    this.#givenTo = batch.lastLsn;
+    return true;
+  }
+
+  /** What senders release meanwhile, the log gets all the same: it has no holes. */
   async #startLog(firstLsn: number): Promise<void> {
-    assert(firstLsn === this.#ring.applied + 1, "the log begins where the ring begins");
     await this.#spill.startStream(randomBytes(16), firstLsn);
+    this.#movedTo = this.#givenTo = firstLsn - 1;
     await this.#spill.trimBelow(firstLsn);
   }
 }

@@ -82,6 +82,8 @@ export class SourceJob {
   readonly #links: TargetLink[];
   readonly #stopping = new AbortController();
   #loops: Promise<void>[] = [];
+  /** The log of spilled ops is being written or trimmed. */
+  #diskWork: Promise<void> | undefined;
   #turn = 0;
 
   private constructor(
@@ -378,7 +380,7 @@ export class SourceJob {
       const available = this.#store.look();
       for (const link of this.#links) link.pump(available);
       this.#giveCommands();
-      await this.#release();
+      this.#release();
       const progress = available + this.#ring.applied + this.#questions();
       pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
       seen = progress;
@@ -394,11 +396,15 @@ export class SourceJob {
     return this.#links.reduce((sum, { questions }) => sum + questions.length, 0);
   }
 
-  async #release(): Promise<void> {
+  #release(): void {
     const durable = Math.min(...this.#links.map((link) => link.durable));
-    if (durable > this.#ring.applied || this.#store.spilledBytes > 0) {
-      await this.#store.release(durable);
-    }
+    this.#store.release(durable);
+    // Not awaited: senders go on, and the ring is given back, while the disk is slow.
+    this.#diskWork ??= this.#workOnDisk(durable).finally(() => (this.#diskWork = undefined));
+  }
+
+  async #workOnDisk(durable: number): Promise<void> {
+    await this.#store.trim(durable);
     if (this.#store.isCrowded) await this.#store.spill();
   }
 
@@ -406,6 +412,7 @@ export class SourceJob {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.allSettled(this.#loops);
+    await this.#diskWork;
     await Promise.all(this.#links.map((link) => link.stop()));
     await this.#spill.close();
   }
