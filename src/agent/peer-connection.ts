@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { StandinError } from "../base/errors.ts";
 import { type Clock, withTimeout } from "../platform/clock.ts";
 import { type Frame, FrameParser, FrameType, jsonPayload } from "../protocol/frame.ts";
-import { frameChecksum, writeFrame } from "../replication/stream-connection.ts";
+import { FRAME_CHECKSUMS, writeFrame } from "../replication/stream-connection.ts";
 import type { AgentIdentityName } from "../trust/certificate.ts";
 
 /** Both agents have proved who they are, and agree on what the connection is for. */
@@ -35,7 +35,7 @@ export interface PeerConnection {
 }
 
 export function newParser(): FrameParser {
-  return new FrameParser(frameChecksum);
+  return new FrameParser(FRAME_CHECKSUMS);
 }
 
 /** See {@link writeFrame}. */

@@ -15,8 +15,9 @@
  * reading it. Then entries, each at a multiple of 8, a header of 32 bytes and the payload:
  *
  *      0  u32 length         of the payload, without the zeros that fill it up to a multiple of 8
- *      4  u32 checksum       CRC-32 of the payload, this header with the field zero, the segment's
- *                            header: an entry of any other segment is no valid entry here
+ *      4  u32 checksum       CRC-32 of this header with the field zero, going on from the low half
+ *                            of the payload's XXH3-64, then of the segment's header: an entry of
+ *                            any other segment is no valid entry here
  *      8  u64 firstLsn
  *     16  u64 lastLsn
  *     24  u32 flags          the caller's
@@ -26,6 +27,7 @@
  */
 import { crc32 } from "node:zlib";
 import { alignUp, readU64, TWO_32, writeU64 } from "../base/bytes.ts";
+import { hash32 } from "../platform/hash.ts";
 import { FRAME_PAYLOAD_BYTES_MAX } from "../protocol/frame.ts";
 
 export const SEGMENT_HEADER_BYTES = 64;
@@ -37,7 +39,7 @@ export const ENTRY_PAYLOAD_BYTES_MAX: number = FRAME_PAYLOAD_BYTES_MAX;
 export const SEGMENT_BYTES_MAX: number = 8 * (TWO_32 - 1);
 
 const MAGIC = new TextEncoder().encode("STANDLOG");
-const VERSION = 1;
+const VERSION = 2;
 const EXTENSION = ".log";
 
 export interface SegmentHeader {
@@ -116,7 +118,7 @@ export function entryBytes(length: number): number {
 
 /** The part of an entry's checksum that can be had before its place is known. */
 export function payloadChecksum(payload: Uint8Array): number {
-  return crc32(payload);
+  return hash32(payload);
 }
 
 export interface EntryToWrite {

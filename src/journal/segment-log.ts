@@ -52,7 +52,7 @@ export interface AppendedEntry {
   readonly lastLsn: number;
   /** Whole op records; at least 1 byte, at most ENTRY_PAYLOAD_BYTES_MAX. */
   readonly payload: Uint8Array;
-  /** CRC-32 of the payload, for who has it already. */
+  /** As of payloadChecksum(), for who has it already. */
   readonly payloadChecksum?: number;
   /** 32 bits, kept and handed back by a reader. Default 0. */
   readonly flags?: number;

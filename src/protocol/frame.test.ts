@@ -13,14 +13,14 @@ import {
   parseJsonPayload,
 } from "./frame.ts";
 
-const checksum = (bytes: Uint8Array, seed: number): number => crc32(bytes, seed);
+const checksums = { ofPayload: (payload: Uint8Array) => crc32(payload), ofHeader: crc32 };
 
 function sent(type: FrameType, payload: Uint8Array, a = 0, b = 0): Uint8Array {
-  return Buffer.concat(framePieces({ type, payload, a, b }, checksum));
+  return Buffer.concat(framePieces({ type, payload, a, b }, checksums));
 }
 
 function parsed(chunks: Uint8Array[]): Frame[] {
-  const parser = new FrameParser(checksum);
+  const parser = new FrameParser(checksums);
   return chunks.flatMap((chunk) => [...parser.push(chunk)]);
 }
 
@@ -45,7 +45,7 @@ test("frames come out whole wherever the stream is cut", () => {
 test("a stream that is cut yields no more than what was whole", () => {
   const stream = sent(FrameType.ops, Buffer.from("0123456789"));
   for (let cut = 0; cut < stream.length; cut++) {
-    const parser = new FrameParser(checksum);
+    const parser = new FrameParser(checksums);
     assert.deepEqual([...parser.push(stream.subarray(0, cut))], []);
     assert.equal(parser.isBetween, cut === 0);
   }
@@ -54,7 +54,7 @@ test("a stream that is cut yields no more than what was whole", () => {
 test("a payload with room before it goes in one piece, and its memory is used again", () => {
   const pool = new PayloadPool(1 << 20);
   const payload = pool.take(100_000).fill(7);
-  const pieces = framePieces({ type: FrameType.ops, payload, hasHeadroom: true }, checksum);
+  const pieces = framePieces({ type: FrameType.ops, payload, hasHeadroom: true }, checksums);
   assert.equal(pieces.length, 1);
   const [frame] = parsed(pieces);
   assert.deepEqual(Buffer.from(frame?.payload ?? []), Buffer.from(payload));
@@ -83,7 +83,7 @@ test("a pool takes back only what it gave, and keeps no more than it may", () =>
 });
 
 test("ops are received into memory that is used again, other frames are not", () => {
-  const parser = new FrameParser(checksum);
+  const parser = new FrameParser(checksums);
   parser.pool = new PayloadPool(1 << 20);
   const parse = (type: FrameType, text: string): Uint8Array => {
     const payload = Buffer.alloc(3000, text);
@@ -115,7 +115,7 @@ test("each damaged bit is found", () => {
 
 test("nothing is allocated for a frame over the limit", () => {
   const payload = new Uint8Array(0);
-  const [header = payload] = framePieces({ type: FrameType.ops, payload }, checksum);
+  const [header = payload] = framePieces({ type: FrameType.ops, payload }, checksums);
   new DataView(header.buffer).setUint32(0, 0xffff_ffff, true);
   assert.throws(() => parsed([header]), /over the limit/);
   new DataView(header.buffer).setUint32(0, 0, true);

@@ -6,7 +6,8 @@
  *      4  u8  type        FrameType
  *      5  u8  flags       FRAME_ZSTD
  *      6  u16 magic       0x5353: bytes that are no frame are told from one that is damaged
- *      8  u32 checksum    CRC-32 of the payload as sent, then of the header with this field zero
+ *      8  u32 checksum    CRC-32 of the header with this field zero, going on from the low half of
+ *                         the payload's XXH3-64, as sent
  *     12  u32 rawLength   of the payload before compression
  *     16  u64 a           ops: LSN of the first op
  *     24  u64 b           ops: LSN of the last op
@@ -66,12 +67,17 @@ export interface FrameHeader {
 export interface Frame extends FrameHeader {
   /** As sent: compressed when the flags say so. */
   readonly payload: Uint8Array;
-  /** CRC-32 of the payload as sent. */
+  /** XXH3 of the payload as sent. */
   readonly payloadChecksum: number;
 }
 
-/** CRC-32 of the bytes, going on from `seed`. */
-export type Checksum = (bytes: Uint8Array, seed: number) => number;
+/** A frame's checksum is made of two. */
+export interface Checksums {
+  /** The low half of XXH3-64. */
+  readonly ofPayload: (payload: Uint8Array) => number;
+  /** CRC-32, going on from `seed`. */
+  readonly ofHeader: (header: Uint8Array, seed: number) => number;
+}
 
 /** The peer sent what is no frame, or a frame that was damaged: the connection must end. */
 export class FrameError extends Error {
@@ -147,21 +153,21 @@ export class PayloadPool {
 /** A frame as it is sent: one piece where the payload has room before it, else two. */
 export function framePieces(
   frame: FrameToSend,
-  checksum: Checksum,
+  checksums: Checksums,
 ): [Uint8Array] | [header: Uint8Array, payload: Uint8Array] {
   const { payload, hasHeadroom = false } = frame;
   if (!hasHeadroom) {
     const header = new Uint8Array(FRAME_HEADER_BYTES);
-    writeHeader(header, frame, checksum);
+    writeHeader(header, frame, checksums);
     return [header, payload];
   }
   const start = payload.byteOffset - FRAME_HEADER_BYTES;
   const whole = new Uint8Array(payload.buffer, start, FRAME_HEADER_BYTES + payload.length);
-  writeHeader(whole.subarray(0, FRAME_HEADER_BYTES), frame, checksum);
+  writeHeader(whole.subarray(0, FRAME_HEADER_BYTES), frame, checksums);
   return [whole];
 }
 
-function writeHeader(bytes: Uint8Array, frame: FrameToSend, checksum: Checksum): void {
+function writeHeader(bytes: Uint8Array, frame: FrameToSend, checksums: Checksums): void {
   const { type, payload, flags = 0, rawLength = payload.length, a = 0, b = 0 } = frame;
   const view = new DataView(bytes.buffer, bytes.byteOffset, FRAME_HEADER_BYTES);
   bytes.fill(0);
@@ -172,7 +178,7 @@ function writeHeader(bytes: Uint8Array, frame: FrameToSend, checksum: Checksum):
   view.setUint32(12, rawLength, true);
   writeU64(view, 16, a);
   writeU64(view, 24, b);
-  view.setUint32(8, checksum(bytes, checksum(payload, 0)), true);
+  view.setUint32(8, checksums.ofHeader(bytes, checksums.ofPayload(payload)), true);
 }
 
 const text = new TextEncoder();
@@ -200,7 +206,7 @@ export function parseJsonPayload(payload: Uint8Array): Record<string, unknown> {
  * before its header was found good.
  */
 export class FrameParser {
-  readonly #checksum: Checksum;
+  readonly #checksums: Checksums;
   readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
   readonly #view = new DataView(this.#header.buffer);
   #headerFilled = 0;
@@ -211,8 +217,8 @@ export class FrameParser {
   /** Has the memory for payloads of ops, where somebody gives it back. */
   pool: PayloadPool | undefined;
 
-  constructor(checksum: Checksum) {
-    this.#checksum = checksum;
+  constructor(checksums: Checksums) {
+    this.#checksums = checksums;
   }
 
   /** True between two frames: a connection that ends now was not cut within one. */
@@ -279,8 +285,8 @@ export class FrameParser {
     const payload = this.#payload as Uint8Array;
     const expected = view.getUint32(8, true);
     view.setUint32(8, 0, true);
-    const payloadChecksum = this.#checksum(payload, 0);
-    if (this.#checksum(this.#header, payloadChecksum) !== expected)
+    const payloadChecksum = this.#checksums.ofPayload(payload);
+    if (this.#checksums.ofHeader(this.#header, payloadChecksum) !== expected)
       throw new FrameError("a frame was damaged on its way");
     const frame: Frame = {
       type: this.#header[4] as FrameType,

@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 
 import { type Frame, FRAME_ZSTD, FrameParser, FrameType } from "../protocol/frame.ts";
-import { FrameChannel, frameChecksum, framePayload } from "./stream-connection.ts";
+import { FrameChannel, FRAME_CHECKSUMS, framePayload } from "./stream-connection.ts";
 
-const newParser = (): FrameParser => new FrameParser(frameChecksum);
+const newParser = (): FrameParser => new FrameParser(FRAME_CHECKSUMS);
 
 function channelOn(socket: PassThrough, onFrame: (frame: Frame) => void = () => {}) {
   const closed: string[] = [];

@@ -2,7 +2,9 @@
 import type { Duplex } from "node:stream";
 import { crc32, zstdCompressSync, zstdDecompressSync, constants } from "node:zlib";
 
+import { hash32 } from "../platform/hash.ts";
 import {
+  type Checksums,
   type Frame,
   FRAME_HEADER_BYTES,
   FRAME_ZSTD,
@@ -27,10 +29,7 @@ const ZSTD_LEVEL = 1;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
 
-/** CRC-32 as frames carry it. */
-export function frameChecksum(bytes: Uint8Array, seed: number): number {
-  return crc32(bytes, seed);
-}
+export const FRAME_CHECKSUMS: Checksums = { ofPayload: hash32, ofHeader: crc32 };
 
 /**
  * False when the socket's buffer is full, as of `Writable.write`; false too when it is closed.
@@ -38,7 +37,7 @@ export function frameChecksum(bytes: Uint8Array, seed: number): number {
  */
 export function writeFrame(socket: Duplex, frame: FrameToSend, onWritten?: () => void): boolean {
   if (!socket.writable) return false;
-  const [first, rest] = framePieces(frame, frameChecksum);
+  const [first, rest] = framePieces(frame, FRAME_CHECKSUMS);
   const done = (error: Error | null | undefined): void => {
     if (!error) onWritten?.();
   };

@@ -12,7 +12,7 @@ import { makeTemporaryFolder, removeTree } from "../platform/files.ts";
 import { MemoryLogFiles } from "../platform/memory-log-files.ts";
 import { type Frame, FRAME_ZSTD, FrameParser, FrameType } from "../protocol/frame.ts";
 import { OpStore } from "./op-store.ts";
-import { frameChecksum } from "./stream-connection.ts";
+import { FRAME_CHECKSUMS } from "./stream-connection.ts";
 import { StreamSource } from "./stream-source.ts";
 
 const OP_BYTES = 64 << 10;
@@ -20,7 +20,7 @@ const OP_BYTES = 64 << 10;
 /** A network that takes what was written when it is told to. */
 class HeldSocket extends Duplex {
   readonly frames: Frame[] = [];
-  readonly #parser = new FrameParser(frameChecksum);
+  readonly #parser = new FrameParser(FRAME_CHECKSUMS);
   readonly #held: (() => void)[] = [];
 
   override _read(): void {}
@@ -54,7 +54,7 @@ class Bench {
     this.#store = new OpStore(ring, spill);
     const connection = {
       socket: this.socket,
-      parser: new FrameParser(frameChecksum),
+      parser: new FrameParser(FRAME_CHECKSUMS),
       early: [],
     };
     this.#source = new StreamSource({

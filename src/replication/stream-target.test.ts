@@ -16,7 +16,7 @@ import { systemClock } from "../platform/clock.ts";
 import { MemoryLogFiles } from "../platform/memory-log-files.ts";
 import { FrameParser, FrameType, framePieces } from "../protocol/frame.ts";
 import type { TargetCopy } from "../protocol/stream-messages.ts";
-import { frameChecksum } from "./stream-connection.ts";
+import { FRAME_CHECKSUMS } from "./stream-connection.ts";
 import { StreamTarget } from "./stream-target.ts";
 
 const COPY: TargetCopy = {
@@ -103,11 +103,11 @@ class Bench {
 }
 
 function newParser(): FrameParser {
-  return new FrameParser(frameChecksum);
+  return new FrameParser(FRAME_CHECKSUMS);
 }
 
 function frame({ firstLsn: a, lastLsn: b, payload }: OpRecords, type: FrameType = FrameType.ops) {
-  return Buffer.concat(framePieces({ type, payload, a, b }, frameChecksum));
+  return Buffer.concat(framePieces({ type, payload, a, b }, FRAME_CHECKSUMS));
 }
 
 /** Two writes that say which they are. */
