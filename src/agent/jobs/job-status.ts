@@ -2,6 +2,7 @@
 import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
 import type { TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
 import type { LimitSettings } from "../../replication/scheduled-limit.ts";
+import { StandinError } from "../../base/errors.ts";
 import type { StatusReason } from "../instance-status.ts";
 import { captureReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
@@ -120,6 +121,26 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
     processes: { keeper: livingPid(keeper), engine: livingPid(engine) },
     targets,
   };
+}
+
+/** Why a flush did not end, or, where nothing is known to be wrong, where its ops are held up. */
+export function flushTimeout(
+  { store }: SourceJob,
+  { reasons, targets }: SourceStatus,
+  lsn: number,
+  timeoutMs: number,
+): StandinError {
+  const [first] = [...reasons, ...targets.flatMap((target) => target.reasons)];
+  const places = targets.map(({ agent, durableLsn, appliedLsn }) => {
+    return `${agent} has received up to LSN ${durableLsn} and applied up to ${appliedLsn}`;
+  });
+  const place = `up to LSN ${store.look()} can be sent; ${places.join("; ")}`;
+  const why = first?.message ?? place;
+  return new StandinError(
+    "FLUSH_TIMEOUT",
+    `not everything up to LSN ${lsn} was applied within ${timeoutMs / 1000} s: ${why}`,
+    { hint: "Look at standin jobs, or give a longer --timeout." },
+  );
 }
 
 function livingPid(process: ProcessIdentity | undefined): number | null {

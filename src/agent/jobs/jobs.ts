@@ -17,7 +17,13 @@ import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
 import { realFolder } from "../real-folder.ts";
 import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
-import { type JobStatus, replicaStatus, sourceStatus, type TargetStatus } from "./job-status.ts";
+import {
+  flushTimeout,
+  type JobStatus,
+  replicaStatus,
+  sourceStatus,
+  type TargetStatus,
+} from "./job-status.ts";
 import { Promoter, type Promotion } from "./promotion.ts";
 import { refuseOverlaps, refuseReplicas, replicaFolders } from "./job-paths.ts";
 import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
@@ -451,27 +457,17 @@ export class Jobs implements Loop {
     const lsn = source.lastLsn;
     const { clock } = this.#parts;
     const deadline = clock.monotonicMs() + timeoutMs;
+    const look = () => sourceStatus(source, (id) => this.#nameOf(id));
     const isDone = () => {
-      const status = sourceStatus(source, (id) => this.#nameOf(id));
+      const status = look();
       return status.protected && status.targets.every(({ appliedLsn }) => appliedLsn >= lsn);
     };
     while (!isDone()) {
       if (asker.aborted) throw new StandinError("ABORTED", "the flush was given up");
-      if (clock.monotonicMs() > deadline) throw this.#flushTimeout(source, lsn, timeoutMs);
+      if (clock.monotonicMs() > deadline) throw flushTimeout(source, look(), lsn, timeoutMs);
       await clock.sleep(POLL_MS, asker);
     }
     return { lsn };
-  }
-
-  #flushTimeout(source: SourceJob, lsn: number, timeoutMs: number): StandinError {
-    const { reasons, targets } = sourceStatus(source, (id) => this.#nameOf(id));
-    const [first] = [...reasons, ...targets.flatMap((target) => target.reasons)];
-    const why = first?.message ?? "a target is behind";
-    return new StandinError(
-      "FLUSH_TIMEOUT",
-      `not everything up to LSN ${lsn} was applied within ${timeoutMs / 1000} s: ${why}`,
-      { hint: "Look at standin jobs, or give a longer --timeout." },
-    );
   }
 
   async verify(job: string, repair: boolean): Promise<Record<string, unknown>> {
