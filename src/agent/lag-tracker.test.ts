@@ -38,3 +38,19 @@ test("LagTracker keeps the oldest sample when an endless backlog makes it thin i
   for (let at = 0; at < 50_000; at++) lag.observe(at, at + 1, 0);
   assert.equal(lag.figures().nowMs, 49_999);
 });
+
+test("LagTracker tells for how long ops have waited while none was applied", () => {
+  const lag = new LagTracker();
+  lag.observe(1000, 5, 5);
+  lag.observe(9000, 5, 5);
+  assert.equal(lag.stalledMs, 0, "nothing waits");
+  lag.observe(9100, 8, 5);
+  lag.observe(9600, 9, 5);
+  assert.equal(lag.stalledMs, 600);
+  lag.observe(9700, 20, 6);
+  assert.equal(lag.stalledMs, 0, "slow, but it moves");
+  lag.observe(9800, 20, 6);
+  assert.equal(lag.stalledMs, 100);
+  lag.observe(9900, 20, 20);
+  assert.equal(lag.stalledMs, 0);
+});

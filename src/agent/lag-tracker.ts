@@ -29,6 +29,9 @@ export class LagTracker {
   #doneUpTo = 0;
   #nowMs = 0;
   #maxMs = 0;
+  #appliedSeen = -1;
+  #progressAtMs = 0;
+  #stalledMs = 0;
   readonly #opsByBucket = new Float64Array(BUCKETS);
 
   observe(atMs: number, head: number, applied: number): void {
@@ -41,6 +44,14 @@ export class LagTracker {
     const oldest = this.#samples[0];
     this.#nowMs = oldest === undefined ? 0 : atMs - oldest.atMs;
     this.#maxMs = Math.max(this.#maxMs, this.#nowMs);
+    if (applied !== this.#appliedSeen || applied >= head) this.#progressAtMs = atMs;
+    this.#appliedSeen = applied;
+    this.#stalledMs = atMs - this.#progressAtMs;
+  }
+
+  /** For how long ops have waited and none was applied. */
+  get stalledMs(): number {
+    return this.#stalledMs;
   }
 
   #retire(atMs: number, applied: number): void {

@@ -92,11 +92,16 @@ function applierReasons(facts: ProtectionFacts): StatusReason[] {
   if (facts.pendingResyncs > 0 && facts.due === "none") {
     add("FILES_DIFFER", `${facts.pendingResyncs} files differ and are being copied again`);
   }
-  if (facts.stalledMs > STALL_MS_MAX && !facts.isPaused && !facts.isReplicaFull) {
-    add("STALLED", `nothing was applied for ${Math.round(facts.stalledMs / 1000)} s`);
-  }
+  if (!facts.isPaused && !facts.isReplicaFull) reasons.push(...stallReasons(facts.stalledMs));
   if (facts.problem !== undefined) add("PROBLEM", facts.problem);
   return reasons;
+}
+
+/** For who knows of nothing that ops would wait for. */
+export function stallReasons(stalledMs: number): StatusReason[] {
+  if (stalledMs <= STALL_MS_MAX) return [];
+  const message = `nothing was applied for ${Math.round(stalledMs / 1000)} s`;
+  return [{ code: "STALLED", message }];
 }
 
 /** Whether the applier lives and speaks. */

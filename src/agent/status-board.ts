@@ -41,8 +41,6 @@ export class StatusBoard {
   readonly #appliedOps = new RateMeter();
   readonly #appliedBytes = new RateMeter();
   readonly #firstSample: RingSample;
-  #lastAppliedLsn = 0;
-  #lastProgressMs: number;
   readonly #excluded: StatusReason[] = [];
   isStopping = false;
 
@@ -63,7 +61,6 @@ export class StatusBoard {
     this.#copy = options.copy;
     this.#agentRestarts = options.agentRestarts;
     this.#startedMs = options.clock.monotonicMs();
-    this.#lastProgressMs = this.#startedMs;
     this.#firstSample = options.gauge.sample();
   }
 
@@ -78,19 +75,12 @@ export class StatusBoard {
       const nowMs = this.#clock.monotonicMs();
       const sample = this.#gauge.sample();
       this.#lag.observe(nowMs, sample.head, sample.applied);
-      this.#noteProgress(nowMs, sample);
       if (nowMs >= rateDueMs) {
         this.#observeRates(nowMs, sample);
         rateDueMs = nowMs + 250;
       }
       await this.#clock.sleep(SAMPLE_MS, signal);
     }
-  }
-
-  #noteProgress(nowMs: number, sample: RingSample): void {
-    if (sample.applied === this.#lastAppliedLsn && sample.head > sample.applied) return;
-    this.#lastAppliedLsn = sample.applied;
-    this.#lastProgressMs = nowMs;
   }
 
   #observeRates(nowMs: number, sample: RingSample): void {
@@ -103,7 +93,7 @@ export class StatusBoard {
   status(): InstanceStatus {
     const nowMs = this.#clock.monotonicMs();
     const sample = this.#gauge.sample();
-    const facts = this.#facts(nowMs, sample);
+    const facts = this.#facts(sample);
     const reasons = reasonsAgainst(facts);
     const lag = this.#lag.figures();
     return {
@@ -140,7 +130,7 @@ export class StatusBoard {
     };
   }
 
-  #facts(nowMs: number, sample: RingSample): ProtectionFacts {
+  #facts(sample: RingSample): ProtectionFacts {
     const { known } = this.#capture;
     return {
       isMounted: this.#capture.isMounted,
@@ -158,7 +148,7 @@ export class StatusBoard {
       problem: this.#copy.problem,
       pendingResyncs: this.#copy.pendingResyncs,
       silentMs: this.#copy.silentMs,
-      stalledMs: sample.head > sample.applied ? nowMs - this.#lastProgressMs : 0,
+      stalledMs: this.#lag.stalledMs,
       isStopping: this.isStopping,
     };
   }

@@ -189,6 +189,27 @@ for (const [when, kill] of Object.entries(KILLS)) {
   });
 }
 
+for (const [when, kill] of Object.entries(KILLS)) {
+  test(`Ring takes the ops of its one writer again when it was killed ${when}`, () => {
+    const path = newPath();
+    const ring = Ring.create(path, { arenas: 1, indexSlots: 256, arenaBytes: 1 << 16 });
+    const writer = new RingWriter(ring, 0);
+    for (let node = 1; node <= 5; node++) publish(writer, node, 1000);
+    const head = ring.arenaHead(0);
+    const lsn = publish(writer, 6, 1000);
+    kill(ring, lsn, head);
+    const isLost = when.startsWith("after") || when.startsWith("before the word");
+    const next = Ring.open(path);
+    assert.equal(next.takeBackHole(), isLost);
+    assert.equal(next.head, isLost ? 5 : 6);
+    const again = new RingWriter(next, 0);
+    for (let node = next.head + 1; node <= 8; node++) assert.equal(publish(again, node), node);
+    assert.deepEqual(readAll(next), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert.equal(next.takeBackHole(), false);
+    assert.equal(next.head, 8);
+  });
+}
+
 test("Ring voids the LSNs of all its killed writers, and an empty one has none", () => {
   const ring = newRing();
   assert.equal(ring.voidHoles(), 0);

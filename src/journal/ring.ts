@@ -228,22 +228,40 @@ export class Ring {
    * holes there were.
    */
   voidHoles(): number {
-    const head = this.head;
+    const { head } = this;
     let holes = 0;
-    const ends = new Float64Array(this.layout.arenas);
-    for (let arena = 0; arena < ends.length; arena++) ends[arena] = this.arenaTail(arena);
     for (let lsn = this.applied + 1; lsn <= head; lsn++) {
-      if (!this.isPublished(lsn)) {
-        this.#fillSlot(lsn, -1, 0, 0);
-        holes += 1;
-        continue;
-      }
+      if (this.isPublished(lsn)) continue;
+      this.#fillSlot(lsn, -1, 0, 0);
+      holes += 1;
+    }
+    this.#setArenaHeads();
+    return holes;
+  }
+
+  /**
+   * The same for a ring with one writer that is given the same ops again, called before it writes:
+   * an LSN that its killed predecessor took and did not publish is the last one, and is taken back.
+   * Returns whether there was one.
+   */
+  takeBackHole(): boolean {
+    const { head } = this;
+    const isHole = head > this.applied && !this.isPublished(head);
+    if (isHole) Atomics.sub(this.i32, HeaderAt.head / 4, 1);
+    this.#setArenaHeads();
+    return isHole;
+  }
+
+  /** A writer is killed between showing a record and moving its arena's head, too. */
+  #setArenaHeads(): void {
+    const ends = new Float64Array(this.layout.arenas);
+    for (let lsn = this.applied + 1; lsn <= this.head; lsn++) {
       const { arena, start, size } = this.locate(lsn);
       if (arena >= 0) ends[arena] = Math.max(ends[arena] as number, start + ((size + 7) & ~7));
     }
-    for (let arena = 0; arena < ends.length; arena++)
-      this.setArenaHead(arena, ends[arena] as number);
-    return holes;
+    for (const [arena, end] of ends.entries()) {
+      this.setArenaHead(arena, Math.max(end, this.arenaTail(arena)));
+    }
   }
 
   /** Sleeps until a record beyond `lsn` may be there, at most `timeoutMs`. */

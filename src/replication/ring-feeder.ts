@@ -25,8 +25,12 @@ export class RingFeeder {
   #wake = new AbortController();
   #fed = 0;
 
-  /** Goes on where an earlier feeder of this ring ended. `owners`: where they go by name. */
+  /**
+   * Goes on where an earlier feeder of this ring ended or was killed. `owners`: where they go by
+   * name.
+   */
   constructor(log: SegmentLog, ring: Ring, clock: Clock, owners?: OwnerMapper) {
+    ring.takeBackHole();
     this.#ring = ring;
     this.#writer = new RingWriter(ring, ARENA);
     this.#reader = log.reader(ring.head + 1, "durable");

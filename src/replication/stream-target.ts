@@ -82,8 +82,9 @@ export class StreamTarget {
   constructor(options: StreamTargetOptions) {
     const { log, ring, clock, owners } = options;
     this.#options = options;
-    this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
+    // First: it puts the ring in order, and so may change its head.
     this.#feeder = new RingFeeder(log, ring, clock, owners);
+    this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#queue = new CommandQueue(ring);
     // Only the feeder reads this log. What it has brought to the ring nobody looks at any more.
     log.onForgotten = ({ lastLsn, payload }) => {

@@ -1,10 +1,10 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
+import { StandinError } from "../../base/errors.ts";
 import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
 import type { TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
 import type { LimitSettings } from "../../replication/scheduled-limit.ts";
-import { StandinError } from "../../base/errors.ts";
 import type { StatusReason } from "../instance-status.ts";
-import { captureReasons } from "../protection.ts";
+import { captureReasons, stallReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
 import type { TargetJob } from "./target-job.ts";
 import { type PromotionRecord, replicaOf, type TargetRecord } from "./target-record.ts";
@@ -211,7 +211,8 @@ function limitStatus({ limit, limitNow }: TargetLink): LimitStatus {
   return { ...limit.settings, bytesPerSecond, until };
 }
 
-function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number): StatusReason[] {
+function targetReasons(link: TargetLink, agent: string, gaps: number): StatusReason[] {
+  const { stream, copy, lag, limitNow } = link;
   const reasons: StatusReason[] = [];
   const add = (code: string, message: string) =>
     reasons.push({ code, message: `${agent}: ${message}` });
@@ -234,6 +235,10 @@ function targetReasons({ stream, copy }: TargetLink, agent: string, gaps: number
     add("FILES_DIFFER", `${copy.pendingResyncs} files differ and are being copied again`);
   }
   if (copy.problem !== null) add("PROBLEM", copy.problem);
+  // Where nothing is known to hold the ops up, not even a limit.
+  if (reasons.length === 0 && limitNow.bytesPerSecond === null) {
+    for (const { code, message } of stallReasons(lag.stalledMs)) add(code, message);
+  }
   return reasons;
 }
 

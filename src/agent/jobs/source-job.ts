@@ -378,7 +378,7 @@ export class SourceJob {
     let seenAtMs = 0;
     while (!signal.aborted) {
       const available = this.#store.look();
-      for (const link of this.#links) link.pump(available);
+      for (const link of this.#links) link.pump(available, this.#ring.head);
       this.#giveCommands();
       this.#release();
       const progress = available + this.#ring.applied + this.#questions();

@@ -96,8 +96,9 @@ export class TargetLink {
     return this.#routing.tag(number);
   }
 
-  pump(availableLsn: number): void {
-    this.lag.observe(this.#clock.monotonicMs(), availableLsn, this.stream.applied);
+  /** `headLsn`: the last that was given out; beyond `availableLsn` it cannot be sent yet. */
+  pump(availableLsn: number, headLsn: number): void {
+    this.lag.observe(this.#clock.monotonicMs(), headLsn, this.stream.applied);
     this.stream.pump(availableLsn);
   }
 
