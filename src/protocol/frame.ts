@@ -67,7 +67,7 @@ export interface FrameHeader {
 export interface Frame extends FrameHeader {
   /** As sent: compressed when the flags say so. */
   readonly payload: Uint8Array;
-  /** XXH3 of the payload as sent. */
+  /** As of {@link Checksums.ofPayload}, of the payload as sent. */
   readonly payloadChecksum: number;
 }
 

@@ -220,3 +220,33 @@ test("a target that is removed from the fleet gets nothing more, as status says"
   assert.equal(readFileSync(join(replica, "file"), "utf8"), "before", "it keeps what it had");
   assert.equal(readFileSync(join(servers.folder, "file"), "utf8"), "after it was removed");
 });
+
+test("changes that cannot be sent are told, and a new engine has them sent", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  // As if a writer had stopped between taking its number and showing its record.
+  servers.takeLsn("jobs");
+  writeFileSync(join(servers.folder, "file"), "behind the hole");
+  const status = await untilReason(servers, /nothing was applied for \d+ s/);
+  assert.equal(status.protected, false);
+  const flush = servers.source.command("flush", "data", "--timeout", "1");
+  assert.equal(flush.code, 1);
+  assert.match(flush.stderr, /nothing was applied/);
+  await servers.replaceEngine();
+  checkCopy(servers);
+  assert.equal(servers.status().protected, true);
+});
+
+test("a target whose agent was killed within an op applies it", { skip, timeout }, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  servers.target.kill();
+  await servers.target.ended();
+  servers.takeLsn("replicas");
+  writeFileSync(join(servers.folder, "file"), "the op with that number");
+  await servers.target.start();
+  checkCopy(servers);
+});

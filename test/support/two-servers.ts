@@ -217,6 +217,13 @@ export class Servers {
     return found;
   }
 
+  /** Takes an LSN of the ring as a writer does, who is then killed before it publishes. */
+  takeLsn(role: "jobs" | "replicas"): void {
+    const ring = Ring.open(`${this.shmOf(role)}/ring`);
+    ring.addWord(HeaderAt.head, 1);
+    ring.close();
+  }
+
   killEngine(): void {
     killQuietly(this.#word("jobs", HeaderAt.enginePid));
   }
