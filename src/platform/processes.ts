@@ -165,7 +165,8 @@ const HEAP_GROWTH = 600;
 /**
  * For a process that streams through sockets. V8 counts what they receive as growth of the heap
  * since it was collected, and collected all of a heap of 11 MB again for each 10 MB or so: at 20
- * MB/s, four times a second. With more room, the cheap collections of young objects free it first.
+ * MB/s, four times a second. With more room, the cheap collections of young objects free it first;
+ * at 200 MB/s they come too late, and it hardly helps (docs/PERFORMANCE.md).
  */
 export function expectStreams(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
