@@ -14,6 +14,7 @@ import { Ring } from "../../src/journal/ring.ts";
 import { HeaderAt } from "../../src/journal/ring-layout.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
 import { AgentRun, until } from "./agent-run.ts";
+import { describeRing } from "./describe-ring.ts";
 import { freePort } from "./free-port.ts";
 import { IsolatedNetwork } from "./isolated-network.ts";
 import { killQuietly, killUsersOf } from "./kill-users.ts";
@@ -116,8 +117,23 @@ export class Servers {
     return this.#firstPasses;
   }
 
+  /** @throws with what is known of both ends, when it takes too long */
   flush(): void {
-    this.source.json("flush", JOB, "--timeout", String(FLUSH_SECONDS));
+    try {
+      this.source.json("flush", JOB, "--timeout", String(FLUSH_SECONDS));
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.#describe()}`, { cause: error });
+    }
+  }
+
+  #describe(): string {
+    const folders = [...this.#shared("jobs"), ...this.#shared("replicas")];
+    const facts = [
+      ...folders.map((folder) => describeRing(`${folder}/ring`)),
+      ...this.agents.map((agent) => agent.command("jobs", "--json").stdout.trim()),
+      ...this.agents.flatMap(({ log }) => log.slice(-15)),
+    ];
+    return facts.map((fact) => JSON.stringify(fact)).join("\n");
   }
 
   status(): SourceStatus {
