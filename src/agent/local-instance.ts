@@ -28,6 +28,7 @@ import type { LocalEvent, LocalListener, LocalOptions } from "./local-options.ts
 import { claimPlaces, type LocalPlaces, mountPoint, openRing } from "./prepare-local.ts";
 import { restrictionsOf } from "./mount-restrictions.ts";
 import { RingGauge } from "./ring-gauge.ts";
+import { timesSettled } from "./settled-times.ts";
 import { StatusBoard } from "./status-board.ts";
 
 export class LocalInstance {
@@ -290,6 +291,7 @@ export class LocalInstance {
   }
 
   async #flush(timeoutMs: number): Promise<{ lsn: number }> {
+    await timesSettled(this.#ring, this.#clock, timeoutMs);
     const lsn = this.#ring.head;
     await this.#copy.flush(lsn, timeoutMs);
     return { lsn };

@@ -8,6 +8,7 @@
  */
 import { NOTIFY_RESEND } from "../fuse/abi.ts";
 import { Ring } from "../journal/ring.ts";
+import { OwedTimes } from "../journal/owed-times.ts";
 import { HeaderAt } from "../journal/ring-layout.ts";
 import { existsSync } from "../platform/files.ts";
 import { ENODEV } from "../platform/errno.ts";
@@ -45,6 +46,7 @@ class Engine {
   readonly #toStart: (() => void)[] = [];
   /** Indexes of mounts whose connections are gone. */
   readonly #ended = new Set<number>();
+  #owed: OwedTimes | undefined;
 
   constructor(config: EngineConfig) {
     this.#config = config;
@@ -63,6 +65,8 @@ class Engine {
     const holes = ring.voidHoles();
     const intents = new Intents(ring, 0, 0);
     intents.collectDoubts();
+    this.#owed = new OwedTimes(ring);
+    this.#owed.takeOver();
     ring.addWord(HeaderAt.engineGeneration, 1);
     ring.setWord(HeaderAt.enginePid, process.pid);
     for (const mount of this.#config.mounts) {
@@ -176,11 +180,11 @@ class Engine {
 
   /**
    * The connections are gone: workers that are parked are not told, those that have a request in
-   * hand finish it.
+   * hand finish it, and the mirror thread settles what is owed.
    */
   async #exit(errno: number): Promise<never> {
     for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
-      if (this.#pools.every((pool) => pool.isIdle)) break;
+      if (this.#pools.every((pool) => pool.isIdle) && this.#owed?.isEmpty !== false) break;
       await systemClock.sleep(RELIEVE_MS);
     }
     process.exit(errno === ENODEV ? 0 : 1);

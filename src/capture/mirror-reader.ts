@@ -33,6 +33,7 @@ import { DirectoryReader } from "./handlers/directory.ts";
 import { readFlags } from "./handlers/ioctl.ts";
 import type { Prefetcher } from "./prefetcher.ts";
 import { readXattrs } from "./read-xattrs.ts";
+import { SETTLE_BYTES, type TimeSettler } from "./time-settler.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
 const BLOCK_BYTES = 1 << 20;
@@ -51,6 +52,8 @@ const SMALL_FILE_BYTES = 64 * 1024;
 /** Unit of `st_blocks`. */
 const STAT_BLOCK_BYTES = 512;
 const TARGET_BYTES_MAX = 4096;
+/** For a node's record, and the one before it that settles its times. */
+const NODE_ROOM_BYTES: number = OP_BYTES_MAX + SETTLE_BYTES;
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
@@ -71,6 +74,14 @@ class Unreadable extends Error {
   }
 }
 
+export interface MirrorReaderOptions {
+  readonly context: WorkerContext;
+  /** The pen of the mirror thread, which the readers of all its mounts share. */
+  readonly writer: RingWriter;
+  readonly settler: TimeSettler;
+  readonly prefetcher: Prefetcher;
+}
+
 /** Of one mount. */
 export class MirrorReader {
   readonly #context: WorkerContext;
@@ -80,14 +91,15 @@ export class MirrorReader {
   readonly #reader = new DirectoryReader();
   readonly #block: NativeMemory = allocateNative(BLOCK_BYTES);
   readonly #empty = allocateNative(8);
+  readonly #settler: TimeSettler;
   readonly #prefetcher: Prefetcher;
 
-  /** `writer`: the pen of the mirror thread, which the readers of all its mounts share. */
-  constructor(context: WorkerContext, writer: RingWriter, prefetcher: Prefetcher) {
-    this.#context = context;
-    this.#ring = writer.ring;
-    this.#writer = writer;
-    this.#prefetcher = prefetcher;
+  constructor(options: MirrorReaderOptions) {
+    this.#context = options.context;
+    this.#ring = options.writer.ring;
+    this.#writer = options.writer;
+    this.#settler = options.settler;
+    this.#prefetcher = options.prefetcher;
   }
 
   /** Answers the command, unless nothing can be recorded. */
@@ -124,6 +136,7 @@ export class MirrorReader {
   /** Waits for spare room. Called without a lock in hand. */
   #waitForRoom(bytes: number): void {
     for (;;) {
+      this.#settler.look();
       if (this.#ring.recording !== RecordingState.on) throw new Abandoned();
       const hasRoom = this.#ring.fill(this.#writer.arena) < FILL_MAX && this.#ring.hasIndexRoom();
       if (hasRoom && this.#writer.reserve(bytes) !== NO_ROOM) return;
@@ -277,16 +290,17 @@ export class MirrorReader {
   }
 
   #attributesOnly(command: Command, node: { fd: number; isReal: boolean }): void {
-    this.#waitForRoom(OP_BYTES_MAX);
+    this.#waitForRoom(NODE_ROOM_BYTES);
     this.#withLock(command.node, () => this.#publishNode(command, { ...node, isLast: true }));
   }
 
   /**
-   * Reads attributes under the lock that the caller holds and publishes them; returns the file's
-   * size.
+   * Reads attributes under the lock that the caller holds and publishes them, behind what makes
+   * those of the ops before exact; returns the file's size. Room: {@link NODE_ROOM_BYTES}.
    */
   #publishNode(command: Command, node: { fd: number; isReal: boolean; isLast: boolean }): number {
     const status = this.#statx;
+    if (node.isReal) this.#settler.settleLocked(command.mount, command.node, node.fd);
     this.#look(node.fd);
     const xattrs = readXattrs(node.fd, node.isReal);
     const isLink = (status.mode & 0o170000) === 0o120000;
@@ -315,7 +329,7 @@ export class MirrorReader {
   }
 
   #regular(command: Command, fd: number): void {
-    this.#waitForRoom(OP_BYTES_MAX);
+    this.#waitForRoom(NODE_ROOM_BYTES);
     const isDone = this.#withLock(command.node, () => {
       const size = this.#publishNode(command, { fd, isReal: true, isLast: false });
       return size === 0 || this.#smallFile(command, fd);

@@ -6,6 +6,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { CommandQueue } from "../journal/command-queue.ts";
 import { Ring, RingWriter } from "../journal/ring.ts";
 import { OP_BYTES_MAX } from "../model/op.ts";
+import { systemClock } from "../platform/clock.ts";
 import { allocateNative, nativeOf } from "../platform/native.ts";
 import {
   Gate,
@@ -17,6 +18,7 @@ import {
 import { MirrorReader } from "./mirror-reader.ts";
 import { Prefetcher } from "./prefetcher.ts";
 import { Recorder } from "./recorder.ts";
+import { SETTLE_MS, TimeSettler } from "./time-settler.ts";
 import type { WorkerContext } from "./worker-context.ts";
 import { setUpWorker } from "./worker-setup.ts";
 
@@ -33,11 +35,19 @@ function contextsOf(parts: readonly WorkerData[], ring: Ring): Map<number, Worke
   return contexts;
 }
 
-function serve(queue: CommandQueue, readers: Map<number, MirrorReader>, ahead: Prefetcher): never {
+interface Work {
+  readonly queue: CommandQueue;
+  readonly readers: ReadonlyMap<number, MirrorReader>;
+  readonly ahead: Prefetcher;
+  readonly settler: TimeSettler;
+}
+
+function serve({ queue, readers, ahead, settler }: Work): never {
   for (;;) {
+    settler.look();
     const command = queue.peek();
     if (command === undefined) {
-      queue.waitForCommand(1000);
+      queue.waitForCommand(SETTLE_MS);
       continue;
     }
     ahead.next(queue);
@@ -55,12 +65,13 @@ function main(parts: readonly WorkerData[]): void {
   const ring = Ring.at(getMappings(first.shared.mappings).ring);
   const contexts = contextsOf(parts, ring);
   const writer = new RingWriter(ring, first.arena);
-  const prefetcher = new Prefetcher((mount) => contexts.get(mount)?.beneath);
+  const ahead = new Prefetcher((mount) => contexts.get(mount)?.beneath);
+  const settler = new TimeSettler(writer, contexts, systemClock);
   const readers = new Map<number, MirrorReader>();
   for (const [mount, context] of contexts) {
-    readers.set(mount, new MirrorReader(context, writer, prefetcher));
+    readers.set(mount, new MirrorReader({ context, writer, settler, prefetcher: ahead }));
   }
-  serve(new CommandQueue(ring), readers, prefetcher);
+  serve({ queue: new CommandQueue(ring), readers, ahead, settler });
 }
 
 /** One part for each mount, all with the same arena. */

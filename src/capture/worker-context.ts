@@ -38,6 +38,7 @@ import type { LockTable } from "./lock-table.ts";
 import { NODE_FLAG_HELD_BY_FD } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
 import type { WorkerPool } from "./worker-pool.ts";
+import type { WriteTimes } from "./write-times.ts";
 
 /** Nobody else writes beneath, so what the kernel knows stays true until it changes it itself. */
 export const VALID_SECONDS = 86_400;
@@ -54,6 +55,7 @@ export interface WorkerOptions {
   readonly device: { readonly major: number; readonly minor: number };
   readonly defaultAcls: DefaultAcls;
   readonly pool: WorkerPool;
+  readonly writeTimes: WriteTimes;
   readonly recordCopies: boolean;
 }
 
@@ -65,6 +67,7 @@ export class WorkerContext {
   readonly recorder: Recorder;
   readonly defaultAcls: DefaultAcls;
   readonly pool: WorkerPool;
+  readonly writeTimes: WriteTimes;
   readonly recordCopies: boolean;
   readonly #device: { readonly major: number; readonly minor: number };
 
@@ -96,6 +99,7 @@ export class WorkerContext {
     this.recorder = options.recorder;
     this.defaultAcls = options.defaultAcls;
     this.pool = options.pool;
+    this.writeTimes = options.writeTimes;
     this.recordCopies = options.recordCopies;
     this.#device = options.device;
   }

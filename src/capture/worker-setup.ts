@@ -1,4 +1,6 @@
 /** Builds a worker's context from what the engine's main thread gave it. */
+import { OwedTimes } from "../journal/owed-times.ts";
+import { systemClock } from "../platform/clock.ts";
 import { close, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP } from "../platform/libc.ts";
 import { CLONE_FS, umask, unshare } from "../platform/libc.ts";
 import { Statx } from "../platform/statx.ts";
@@ -11,6 +13,7 @@ import { NodeTable } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
 import { WorkerContext } from "./worker-context.ts";
 import { WorkerPool } from "./worker-pool.ts";
+import { WriteTimes } from "./write-times.ts";
 
 /**
  * Makes this thread able to act as any caller: its own umask, and capabilities that stay when the
@@ -48,6 +51,7 @@ export function setUpWorker(data: WorkerData, recorder: Recorder): WorkerContext
     device: { major: root.devMajor, minor: root.devMinor },
     defaultAcls: new DefaultAcls(shared.defaultAcls),
     pool: new WorkerPool(shared.pool, data.servingMax),
+    writeTimes: new WriteTimes(mount.index, new OwedTimes(recorder.ring), systemClock),
     recordCopies: data.recordCopies,
   });
 }

@@ -46,7 +46,15 @@ export const HeaderAt = {
   readerPid: 276,
   /** i32: futex word of the engine's mirror thread. */
   commandBell: 280,
+  /** i32: counts the rounds in which all owed times were settled (see owed-times.ts). */
+  settleRound: 284,
+  /** The table of owed times: OWED_TIMES slots. */
+  owedTimes: 1024,
 } as const;
+
+/** Of files whose modification time is owed at once; more are read at once instead. */
+export const OWED_TIMES = 128;
+export const OWED_TIME_BYTES = 16;
 
 /** What the engine does with ops. */
 export const RecordingState = {

@@ -17,6 +17,7 @@ const pread_ = libc.func("intptr_t pread(int, int64_t, size_t, int64_t)");
 const preadv2_ = libc.func("intptr_t preadv2(int, int64_t, int, int64_t, int)");
 const pwrite_ = libc.func("intptr_t pwrite(int, int64_t, size_t, int64_t)");
 const statx_ = libc.func("int statx(int, int64_t, int, uint32_t, int64_t)");
+const clockGettime_ = libc.func("int clock_gettime(int, int64_t)");
 const nameToHandle_ = libc.func("int name_to_handle_at(int, int64_t, int64_t, int64_t, int)");
 const openByHandle_ = libc.func("int open_by_handle_at(int, int64_t, int)");
 const openat_ = libc.func("int openat(int, int64_t, int, uint32_t)");
@@ -150,6 +151,11 @@ export function statxAt(
   out: number,
 ): number {
   return checked(statx_(dir, name, flags, mask, out));
+}
+const CLOCK_REALTIME_COARSE = 5;
+/** The clock that file systems stamp with, as of the last tick, to a struct timespec. */
+export function coarseTimeAt(address: number): number {
+  return checked(clockGettime_(CLOCK_REALTIME_COARSE, address));
 }
 /** `handle`: struct file_handle with its `handle_bytes` set to the room behind it. */
 export function nameToHandleAt(

@@ -454,9 +454,10 @@ export class Jobs implements Loop {
   /** Settles when everything written before the call is applied on every target. */
   async flush(job: string, timeoutMs: number, asker: AbortSignal): Promise<{ lsn: number }> {
     const source = this.source(job);
-    const lsn = source.lastLsn;
     const { clock } = this.#parts;
     const deadline = clock.monotonicMs() + timeoutMs;
+    await source.timesSettled(timeoutMs, asker);
+    const lsn = source.lastLsn;
     const look = () => sourceStatus(source, (id) => this.#nameOf(id));
     const isDone = () => {
       const status = look();

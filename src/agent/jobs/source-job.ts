@@ -37,6 +37,7 @@ import { restrictionsOf } from "../mount-restrictions.ts";
 import { PeerRefusedError, type PeerNetwork } from "../peer-network.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { ringSizes } from "../ring-sizes.ts";
+import { timesSettled } from "../settled-times.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
 import { putReplicaAt } from "./promotion-path.ts";
@@ -167,6 +168,11 @@ export class SourceJob {
   }
   get lastLsn(): number {
     return this.#ring.head;
+  }
+
+  /** Settles when the ops up to now carry true times, those that follow included. */
+  timesSettled(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    return timesSettled(this.#ring, this.#parts.clock, timeoutMs, signal);
   }
 
   sample(): RingSample {

@@ -72,7 +72,7 @@ function recordWrite(
 }
 
 function write(context: WorkerContext, request: Request, reply: Reply): number {
-  const { beneath, locks, recorder, statx, use } = context;
+  const { beneath, locks, recorder, use } = context;
   const size = request.u32(16);
   if (size > request.bodyLength - WRITE_IN_BYTES) return -EINVAL;
   const ino = beneath.ino(request.nodeId);
@@ -93,8 +93,7 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
       : pwriteAt(use.fd, request.address(WRITE_IN_BYTES), size, offset);
   }
   if (written >= 0) {
-    const needsStatus = records || kills;
-    if (needsStatus && statx.of(use.fd) < 0) throw new Error("statx of an open file failed");
+    if (records || kills) readStatus(context, ino);
     if (records && past !== Past.recorded) {
       const dataAt = request.base + IN_HEADER_BYTES + WRITE_IN_BYTES;
       recordWrite(context, request, { ino, offset, dataAt, length: written });
@@ -110,6 +109,12 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
   reply.setU32(4, 0);
   reply.length = 8;
   return 0;
+}
+
+/** Of the file that was just written. */
+function readStatus({ writeTimes, statx, use }: WorkerContext, ino: number): void {
+  if (writeTimes.readStatus(statx, use.fd, ino) < 0)
+    throw new Error("statx of an open file failed");
 }
 
 /**

@@ -1,0 +1,92 @@
+/**
+ * Settles the modification times that the ops of writes left out (see write-times.ts): reads the
+ * true one under the file's lock and publishes it. Part of the mirror thread, which writes to one
+ * arena for all mounts.
+ */
+import { OwedTimes } from "../journal/owed-times.ts";
+import { NO_ROOM, type RingWriter } from "../journal/ring.ts";
+import { RecordingState } from "../journal/ring-layout.ts";
+import { OP_HEADER_BYTES, OpKind, SETATTR_BYTES, SETATTR_MTIME } from "../model/op.ts";
+import type { Clock } from "../platform/clock.ts";
+import { Statx } from "../platform/statx.ts";
+import type { WorkerContext } from "./worker-context.ts";
+
+/** A file that is written all the time is settled so often. */
+export const SETTLE_MS = 25;
+/** Of the op that settles one file. */
+export const SETTLE_BYTES: number = OP_HEADER_BYTES + SETATTR_BYTES;
+
+export class TimeSettler {
+  readonly #owed: OwedTimes;
+  readonly #writer: RingWriter;
+  readonly #contexts: ReadonlyMap<number, WorkerContext>;
+  readonly #clock: Clock;
+  readonly #statx = new Statx();
+  #settledAtMs = Number.NEGATIVE_INFINITY;
+
+  /** `contexts`: of each mount, of the mirror thread; `writer`: its pen. */
+  constructor(writer: RingWriter, contexts: ReadonlyMap<number, WorkerContext>, clock: Clock) {
+    this.#owed = new OwedTimes(writer.ring);
+    this.#writer = writer;
+    this.#contexts = contexts;
+    this.#clock = clock;
+  }
+
+  /** A round, when one is due. Call often, with no lock in hand and no record begun. */
+  look(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#settledAtMs < SETTLE_MS) return;
+    this.#settledAtMs = nowMs;
+    let isDone = true;
+    for (const { mount, ino } of this.#owed.files()) {
+      const context = this.#contexts.get(mount);
+      if (context === undefined) this.#owed.clear(mount, ino);
+      else if (!this.#settle(context, ino)) isDone = false;
+    }
+    if (isDone) this.#owed.countRound();
+  }
+
+  /** False: the ring has no room now. */
+  #settle(context: WorkerContext, ino: number): boolean {
+    const { beneath, locks, mount, use } = context;
+    // What cannot be opened any more is gone, and its times with it.
+    const error = beneath.useFile(ino, use, { write: false });
+    locks.lock(ino);
+    let isSettled = true;
+    if (error < 0) this.#owed.clear(mount, ino);
+    else isSettled = this.settleLocked(mount, ino, use.fd);
+    locks.unlock(ino);
+    if (error >= 0) beneath.release(use);
+    return isSettled;
+  }
+
+  /**
+   * Under the file's lock; `fd`: a descriptor of it. The next record of the pen follows behind.
+   * False: the ring has no room now, and it stays owed.
+   */
+  settleLocked(mount: number, ino: number, fd: number): boolean {
+    if (!this.#owed.isOwed(mount, ino)) return true;
+    const { ring } = this.#writer;
+    // While nothing is recorded nothing is owed: a pass will read all times.
+    if (ring.recording === RecordingState.on && this.#statx.of(fd) === 0) {
+      if (!ring.hasIndexRoom() || this.#writer.reserve(SETTLE_BYTES) === NO_ROOM) return false;
+      this.#publish(mount, ino);
+    }
+    this.#owed.clear(mount, ino);
+    return true;
+  }
+
+  #publish(mount: number, ino: number): void {
+    const { op, at } = this.#writer;
+    const status = this.#statx;
+    op.at(at).start(OpKind.setattr, mount, ino);
+    op.mode = status.mode;
+    op.uid = status.uid;
+    op.gid = status.gid;
+    op.setMtime(status.mtimeSec, status.mtimeNsec);
+    op.setTime(0, status.atimeSec, status.atimeNsec);
+    op.setSetattr(status.size, SETATTR_MTIME);
+    op.size = SETTLE_BYTES;
+    this.#writer.publish(op.size);
+  }
+}
