@@ -61,8 +61,10 @@ async function pool(
   const words = new Int32Array(shared);
   const threads = Array.from({ length: count }, () => start(shared, max));
   try {
+    // Not the words alone: who is about to park is counted as serving for a moment.
     await until("all joined or parked", () => {
-      return (words[SERVING] as number) + (words[PARKED] as number) === count;
+      const joined = threads.filter(({ heard }) => heard.includes("joined"));
+      return joined.length === max && words[PARKED] === count - max;
     });
     await run(threads, words);
   } finally {
