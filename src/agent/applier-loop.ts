@@ -13,8 +13,8 @@ import type { Checkpointer } from "./checkpointer.ts";
 
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
-/** After a batch that emptied the ring. */
-const NAP_MS = 1;
+/** After a batch that emptied the ring: a turn of the loop costs as much as a dozen ops. */
+const NAP_MS = 4;
 const IDLE_WAIT_MS_MIN = 2;
 const IDLE_WAIT_MS_MAX = 50;
 /** The replica's times are set when nothing was to do for so long, and in any case so often. */
