@@ -186,6 +186,36 @@ test("verify finds what somebody changed in the copy, and repairs it", { skip },
   flushed(run);
 });
 
+/** Writes to four files over and over, without a pause, until it is killed. */
+const HOT_WRITER = `
+  const { openSync, writeSync } = require("node:fs");
+  const [folder] = process.argv.slice(1);
+  const files = [0, 1, 2, 3].map((at) => openSync(folder + "/hot-" + at, "w"));
+  for (let at = 0; ; at++) {
+    writeSync(files[at % 4], String(at), 0);
+    if (at === 100) console.log("writing");
+  }
+`;
+
+test("verify finds nothing in files that are written all the while", { skip }, async (t) => {
+  const run = new LocalRun();
+  t.after(() => run.clear());
+  await mirrored(run);
+  const writer = spawn(process.execPath, ["-e", HOT_WRITER, run.source]);
+  t.after(() => writer.kill("SIGKILL"));
+  await new Promise((resolve) => writer.stdout.once("data", resolve));
+  for (let round = 0; round < 5; round++) {
+    const verified = run.command("verify", "--json");
+    assert.equal(verified.code, 0, verified.stdout + verified.stderr);
+    const { files, different } = JSON.parse(verified.stdout);
+    assert.ok(files >= 54, `${files} files were compared`);
+    assert.equal(different, 0);
+  }
+  writer.kill("SIGKILL");
+  await new Promise((resolve) => writer.once("close", resolve));
+  flushed(run);
+});
+
 test("a folder in use is not torn away from those who use it", { skip }, async (t) => {
   const run = new LocalRun();
   t.after(() => run.clear());
