@@ -8,6 +8,7 @@ import { NO_ROOM, type RingWriter } from "../journal/ring.ts";
 import { RecordingState } from "../journal/ring-layout.ts";
 import { OP_HEADER_BYTES, OpKind, SETATTR_BYTES, SETATTR_MTIME } from "../model/op.ts";
 import type { Clock } from "../platform/clock.ts";
+import { ENOENT, ESTALE } from "../platform/errno.ts";
 import { Statx } from "../platform/statx.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
@@ -46,30 +47,31 @@ export class TimeSettler {
     if (isDone) this.#owed.countRound();
   }
 
-  /** False: the ring has no room now. */
+  /** False: it stays owed. */
   #settle(context: WorkerContext, ino: number): boolean {
     const { beneath, locks, mount, use } = context;
-    // What cannot be opened any more is gone, and its times with it.
     const error = beneath.useFile(ino, use, { write: false });
+    const isGone = error === -ESTALE || error === -ENOENT;
+    if (error < 0 && !isGone) return false;
     locks.lock(ino);
-    let isSettled = true;
-    if (error < 0) this.#owed.clear(mount, ino);
-    else isSettled = this.settleLocked(mount, ino, use.fd);
+    if (isGone) this.#owed.clear(mount, ino);
+    const isSettled = isGone || this.settleLocked(mount, ino, use.fd);
     locks.unlock(ino);
-    if (error >= 0) beneath.release(use);
+    if (!isGone) beneath.release(use);
     return isSettled;
   }
 
   /**
    * Under the file's lock; `fd`: a descriptor of it. The next record of the pen follows behind.
-   * False: the ring has no room now, and it stays owed.
+   * False: it stays owed, since the ring has no room now, or the file cannot be asked.
    */
   settleLocked(mount: number, ino: number, fd: number): boolean {
     if (!this.#owed.isOwed(mount, ino)) return true;
     const { ring } = this.#writer;
     // While nothing is recorded nothing is owed: a pass will read all times.
-    if (ring.recording === RecordingState.on && this.#statx.of(fd) === 0) {
-      if (!ring.hasIndexRoom() || this.#writer.reserve(SETTLE_BYTES) === NO_ROOM) return false;
+    if (ring.recording === RecordingState.on) {
+      if (this.#statx.of(fd) < 0 || !ring.hasIndexRoom()) return false;
+      if (this.#writer.reserve(SETTLE_BYTES) === NO_ROOM) return false;
       this.#publish(mount, ino);
     }
     this.#owed.clear(mount, ino);
