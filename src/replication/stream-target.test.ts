@@ -7,15 +7,22 @@ import { setImmediate as turn } from "node:timers/promises";
 
 import { recordsOf } from "../../test/support/ops.ts";
 import { Prng } from "../base/prng.ts";
-import { Ring, RingReader } from "../journal/ring.ts";
+import { CommandKind, CommandQueue } from "../journal/command-queue.ts";
+import { RecordingState, Ring, RingReader } from "../journal/ring.ts";
 import { SegmentLog, type SegmentLogOptions } from "../journal/segment-log.ts";
 import { appendDirectoryEntry, startMirrorDirectory } from "../model/mirror-record.ts";
 import { OP_HEADER_BYTES, OpKind, OpView, TIME_BYTES } from "../model/op.ts";
 import type { OpRecords } from "../model/op-records.ts";
 import { systemClock } from "../platform/clock.ts";
 import { MemoryLogFiles } from "../platform/memory-log-files.ts";
-import { FrameParser, FrameType, framePieces } from "../protocol/frame.ts";
-import type { TargetCopy } from "../protocol/stream-messages.ts";
+import {
+  FrameParser,
+  FrameType,
+  framePieces,
+  jsonPayload,
+  parseJsonPayload,
+} from "../protocol/frame.ts";
+import { parseTargetState, type TargetCopy } from "../protocol/stream-messages.ts";
 import { FRAME_CHECKSUMS } from "./stream-connection.ts";
 import { StreamTarget } from "./stream-target.ts";
 
@@ -201,6 +208,59 @@ test("memory of what was received is used again only when the ring has it", asyn
       assert.ok(data(reader.lsnNext).equals(body), `op ${reader.lsnNext} is as it was sent`);
       reader.release();
     }
+  }
+});
+
+/** What a target asks on a connection, as it asks it. */
+function listenForAsks(far: Duplex): number[] {
+  const asked: number[] = [];
+  const parser = newParser();
+  far.on("data", (chunk: Uint8Array) => {
+    for (const { type, payload } of parser.push(chunk)) {
+      if (type !== FrameType.asks) continue;
+      const { asks = [] } = parseTargetState(parseJsonPayload(payload));
+      asked.push(...asks.map(([number]) => number));
+    }
+  });
+  return asked;
+}
+
+/** Until what was there before the call was pumped, twice. */
+async function pumped({ target }: Bench): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    target.pump();
+    await turn();
+  }
+}
+
+test("a target asks nothing of a source that may drop it, recording nothing", async (t) => {
+  const bench = await Bench.make(t);
+  const queue = new CommandQueue(bench.ring);
+  const ask = (number: number): void => {
+    const range = { mount: 0, node: 42, offset: 0, length: 0 };
+    assert.equal(queue.push({ number, kind: CommandKind.node, ...range }), true);
+  };
+  const say = (far: Duplex, recording: number): void => {
+    const state = { recording, gaps: 0, engineGeneration: 1, lsn: 0 };
+    const payload = jsonPayload(state);
+    const type = FrameType.source;
+    far.write(Buffer.concat(framePieces({ type, payload, a: 0, b: 0 }, FRAME_CHECKSUMS)));
+  };
+  for (const [round, number] of [1, 2].entries()) {
+    const { connection, welcome } = bench.target.open();
+    assert.ok(await welcome);
+    const far = bench.attach(connection);
+    const asked = listenForAsks(far);
+    ask(number);
+    // Nothing was said on this connection: what an earlier one said may not be so any more.
+    await pumped(bench);
+    assert.deepEqual(asked, [], `round ${round}`);
+    say(far, RecordingState.off);
+    await pumped(bench);
+    assert.deepEqual(asked, []);
+    say(far, RecordingState.on);
+    while (asked.length === 0) await turn();
+    assert.deepEqual(asked, [number]);
   }
 });
 

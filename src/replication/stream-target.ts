@@ -69,6 +69,8 @@ export class StreamTarget {
   #source: SourceState | undefined;
   /** What the source has said, of a moment that the replica has not reached. */
   #sourceAhead: SourceState | undefined;
+  /** The state in hand was said on this connection, not an earlier one. */
+  #isSourceKnown = false;
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
   #copyAtMs = Number.NEGATIVE_INFINITY;
@@ -142,6 +144,7 @@ export class StreamTarget {
     this.#copySent = "";
     this.#wasAttached = true;
     this.#sourceAhead = undefined;
+    this.#isSourceKnown = false;
     this.#current = connection;
     // Questions that were under way on an earlier connection are lost: all are asked again.
     this.#queue.clear();
@@ -194,7 +197,7 @@ export class StreamTarget {
     const channel = this.#channels.get(this.#current);
     if (channel === undefined || channel.isClosed) return;
     this.#askForRecording(channel);
-    this.#sendAsks(channel);
+    if (this.#isAnswering) this.#sendAsks(channel);
     this.#sendCopy(channel);
   }
 
@@ -323,6 +326,7 @@ export class StreamTarget {
     const state = this.#sourceAhead;
     if (state === undefined || ring.applied < state.lsn) return;
     this.#sourceAhead = undefined;
+    this.#isSourceKnown = true;
     const before = this.#source;
     this.#source = state;
     if (before !== undefined && before.engineGeneration !== state.engineGeneration) {
@@ -341,6 +345,11 @@ export class StreamTarget {
     if (nowMs - this.#recordAtMs < RECORD_AGAIN_MS) return;
     this.#recordAtMs = nowMs;
     channel.sendJson(FrameType.asks, { record: this.#source.gaps } satisfies TargetState);
+  }
+
+  /** A source that records nothing drops what it is asked, and nobody would ask it again. */
+  get #isAnswering(): boolean {
+    return this.#isSourceKnown && this.#source?.recording === RecordingState.on;
   }
 
   #sendAsks(channel: FrameChannel): void {
