@@ -8,7 +8,7 @@ import { NO_ROOM, type RingWriter } from "../journal/ring.ts";
 import { RecordingState } from "../journal/ring-layout.ts";
 import { OP_HEADER_BYTES, OpKind, SETATTR_BYTES, SETATTR_MTIME } from "../model/op.ts";
 import type { Clock } from "../platform/clock.ts";
-import { ENOENT, ESTALE } from "../platform/errno.ts";
+import { EMFILE, ENFILE, ENOMEM } from "../platform/errno.ts";
 import { Statx } from "../platform/statx.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
@@ -16,6 +16,9 @@ import type { WorkerContext } from "./worker-context.ts";
 export const SETTLE_MS = 25;
 /** Of the op that settles one file. */
 export const SETTLE_BYTES: number = OP_HEADER_BYTES + SETATTR_BYTES;
+
+/** A file that cannot be opened just now, and has a time all the same. */
+const SHORT_OF_MEANS: ReadonlySet<number> = new Set([-EMFILE, -ENFILE, -ENOMEM]);
 
 export class TimeSettler {
   readonly #owed: OwedTimes;
@@ -51,8 +54,9 @@ export class TimeSettler {
   #settle(context: WorkerContext, ino: number): boolean {
     const { beneath, locks, mount, use } = context;
     const error = beneath.useFile(ino, use, { write: false });
-    const isGone = error === -ESTALE || error === -ENOENT;
-    if (error < 0 && !isGone) return false;
+    if (SHORT_OF_MEANS.has(error)) return false;
+    // The file is gone, or its number is that of a directory by now.
+    const isGone = error < 0;
     locks.lock(ino);
     if (isGone) this.#owed.clear(mount, ino);
     const isSettled = isGone || this.settleLocked(mount, ino, use.fd);
