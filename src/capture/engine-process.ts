@@ -184,7 +184,8 @@ class Engine {
    */
   async #exit(errno: number): Promise<never> {
     for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
-      if (this.#pools.every((pool) => pool.isIdle) && this.#owed?.isEmpty !== false) break;
+      const isSettled = this.#owed?.isEmpty ?? true;
+      if (isSettled && this.#pools.every((pool) => pool.isIdle)) break;
       await systemClock.sleep(RELIEVE_MS);
     }
     process.exit(errno === ENODEV ? 0 : 1);

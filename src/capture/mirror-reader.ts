@@ -29,11 +29,12 @@ import {
   OpKind,
   type OpView,
 } from "../model/op.ts";
+import { SET_OP_BYTES } from "./handlers/attributes.ts";
 import { DirectoryReader } from "./handlers/directory.ts";
 import { readFlags } from "./handlers/ioctl.ts";
 import type { Prefetcher } from "./prefetcher.ts";
 import { readXattrs } from "./read-xattrs.ts";
-import { SETTLE_BYTES, type TimeSettler } from "./time-settler.ts";
+import type { TimeSettler } from "./time-settler.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
 const BLOCK_BYTES = 1 << 20;
@@ -53,7 +54,7 @@ const SMALL_FILE_BYTES = 64 * 1024;
 const STAT_BLOCK_BYTES = 512;
 const TARGET_BYTES_MAX = 4096;
 /** For a node's record, and the one before it that settles its times. */
-const NODE_ROOM_BYTES: number = OP_BYTES_MAX + SETTLE_BYTES;
+const NODE_ROOM_BYTES: number = OP_BYTES_MAX + SET_OP_BYTES;
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
 

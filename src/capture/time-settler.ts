@@ -6,16 +6,15 @@
 import { OwedTimes } from "../journal/owed-times.ts";
 import { NO_ROOM, type RingWriter } from "../journal/ring.ts";
 import { RecordingState } from "../journal/ring-layout.ts";
-import { OP_HEADER_BYTES, OpKind, SETATTR_BYTES, SETATTR_MTIME } from "../model/op.ts";
+import { OpKind, SETATTR_MTIME } from "../model/op.ts";
 import type { Clock } from "../platform/clock.ts";
 import { EMFILE, ENFILE, ENOMEM } from "../platform/errno.ts";
 import { Statx } from "../platform/statx.ts";
+import { fillAttributes, SET_OP_BYTES } from "./handlers/attributes.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
 /** A file that is written all the time is settled so often. */
 export const SETTLE_MS = 25;
-/** Of the op that settles one file. */
-export const SETTLE_BYTES: number = OP_HEADER_BYTES + SETATTR_BYTES;
 
 /** A file that cannot be opened just now, and has a time all the same. */
 const SHORT_OF_MEANS: ReadonlySet<number> = new Set([-EMFILE, -ENFILE, -ENOMEM]);
@@ -75,7 +74,7 @@ export class TimeSettler {
     // While nothing is recorded nothing is owed: a pass will read all times.
     if (ring.recording === RecordingState.on) {
       if (this.#statx.of(fd) < 0 || !ring.hasIndexRoom()) return false;
-      if (this.#writer.reserve(SETTLE_BYTES) === NO_ROOM) return false;
+      if (this.#writer.reserve(SET_OP_BYTES) === NO_ROOM) return false;
       this.#publish(mount, ino);
     }
     this.#owed.clear(mount, ino);
@@ -84,15 +83,8 @@ export class TimeSettler {
 
   #publish(mount: number, ino: number): void {
     const { op, at } = this.#writer;
-    const status = this.#statx;
     op.at(at).start(OpKind.setattr, mount, ino);
-    op.mode = status.mode;
-    op.uid = status.uid;
-    op.gid = status.gid;
-    op.setMtime(status.mtimeSec, status.mtimeNsec);
-    op.setTime(0, status.atimeSec, status.atimeNsec);
-    op.setSetattr(status.size, SETATTR_MTIME);
-    op.size = SETTLE_BYTES;
+    fillAttributes(op, this.#statx, SETATTR_MTIME);
     this.#writer.publish(op.size);
   }
 }

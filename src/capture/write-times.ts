@@ -1,11 +1,11 @@
 /**
  * Which modification time the op of a write carries. The true one has to be asked for, and asking
- * makes the writes that follow dearer for everybody (see Statx.ofNow): when it was asked for behind
+ * makes the writes that follow dearer for everybody (see Statx.ofWritten): when it was asked for behind
  * each write, each fdatasync of a database's log committed the journal of its file system. So a
  * file that is written again and again is asked now and then, and the ops between carry a guess,
  * the time of the clock's last tick. The true time is owed, and follows soon (time-settler.ts).
  *
- * A crash of the source before that leaves the guess in the copy, less than a tick from the truth.
+ * A crash of the source before that leaves the guess in the copy, about a tick from the truth.
  */
 import type { OwedTimes } from "../journal/owed-times.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -38,7 +38,7 @@ export class WriteTimes {
     const place = ino % REMEMBERED;
     const wasAsked = this.#asked[place] === ino;
     const isRecent = wasAsked && nowMs - (this.#askedAtMs[place] as number) < ASK_AGAIN_MS;
-    if (isRecent && this.#owed.owe(this.#mount, ino)) return statx.ofNow(fd);
+    if (isRecent && this.#owed.owe(this.#mount, ino)) return statx.ofWritten(fd);
     this.#asked[place] = ino;
     this.#askedAtMs[place] = nowMs;
     return statx.of(fd);

@@ -106,8 +106,10 @@ export class OwedTimes {
     for (let probe = 0; probe < PROBES; probe++) {
       const slot = (first + probe) % OWED_TIMES;
       const at = slot * WORDS;
-      const isThis = this.#f64[(at + 2) / 2] === ino && this.#i32[at + 1] === mount;
-      if (isThis && Atomics.load(this.#i32, at) === State.owed) return slot;
+      // The state first: what it says was stored before it, and what was ours can only change
+      // under the lock that the caller holds.
+      if (Atomics.load(this.#i32, at) !== State.owed) continue;
+      if (this.#f64[(at + 2) / 2] === ino && this.#i32[at + 1] === mount) return slot;
     }
     return NONE;
   }

@@ -43,9 +43,13 @@ export class Statx {
 
   /** The node behind a descriptor (`O_PATH` ones too). Returns 0 or `-errno`. */
   of(fd: number): number {
+    return this.#of(fd, MASK);
+  }
+
+  #of(fd: number, mask: number): number {
     this.#memory.bytes[STATX_SIZE_BYTES] = 0;
     const empty = this.#memory.address + STATX_SIZE_BYTES;
-    return statxAt(fd, empty, AT_EMPTY_PATH, MASK, this.#memory.address);
+    return statxAt(fd, empty, AT_EMPTY_PATH, mask, this.#memory.address);
   }
 
   /**
@@ -55,12 +59,9 @@ export class Statx {
    * a time of its own, and with it all later changes of the tick, in any file. Each then dirties
    * its inode, and each fdatasync commits the journal, where otherwise one a tick does.
    */
-  ofNow(fd: number): number {
-    this.#memory.bytes[STATX_SIZE_BYTES] = 0;
-    const { address } = this.#memory;
-    const mask = MASK & ~CHANGE_TIMES;
-    const result = statxAt(fd, address + STATX_SIZE_BYTES, AT_EMPTY_PATH, mask, address);
-    return result < 0 ? result : coarseTimeAt(address + MTIME_AT);
+  ofWritten(fd: number): number {
+    const result = this.#of(fd, MASK & ~CHANGE_TIMES);
+    return result < 0 ? result : coarseTimeAt(this.#memory.address + MTIME_AT);
   }
 
   /** The answer as the kernel wrote it: `struct statx`, 256 bytes. A view. */

@@ -20,6 +20,7 @@ import type { Handler } from "../../fuse/session.ts";
 import {
   OP_HEADER_BYTES,
   OpKind,
+  type OpView,
   SETATTR_ATIME,
   SETATTR_BYTES,
   SETATTR_GID,
@@ -56,7 +57,8 @@ const S_IXGRP = 0o010;
 const S_IWGRP = 0o020;
 const S_IWOTH = 0o002;
 const NO_CHANGE = 0xffffffff;
-const SET_OP_BYTES = OP_HEADER_BYTES + SETATTR_BYTES;
+/** Of an op that {@link fillAttributes} fills. */
+export const SET_OP_BYTES: number = OP_HEADER_BYTES + SETATTR_BYTES;
 
 function getattr(context: WorkerContext, request: Request, reply: Reply): number {
   const { beneath, use, statx } = context;
@@ -206,10 +208,8 @@ export function killSetIds(context: WorkerContext, use: NodeUse, caller: Caller)
   return changeMode(use, mode & 0o7777) === 0 && statx.of(use.fd) === 0;
 }
 
-/** Records the node's attributes as `statx` has them. `valid`: SETATTR_*. */
-export function recordAttributes(context: WorkerContext, ino: number, valid: number): void {
-  const { statx, recorder } = context;
-  const op = recorder.start(OpKind.setattr, context.mount, ino);
+/** A setattr op that was started, of a node that is as `statx` has it. `valid`: SETATTR_*. */
+export function fillAttributes(op: OpView, statx: Statx, valid: number): void {
   op.mode = statx.mode;
   op.uid = statx.uid;
   op.gid = statx.gid;
@@ -217,6 +217,12 @@ export function recordAttributes(context: WorkerContext, ino: number, valid: num
   op.setTime(0, statx.atimeSec, statx.atimeNsec);
   op.setSetattr(statx.size, valid);
   op.size = SET_OP_BYTES;
+}
+
+/** Records the node's attributes as `statx` has them. `valid`: SETATTR_*. */
+export function recordAttributes(context: WorkerContext, ino: number, valid: number): void {
+  const { statx, recorder } = context;
+  fillAttributes(recorder.start(OpKind.setattr, context.mount, ino), statx, valid);
   recorder.commit();
 }
 
