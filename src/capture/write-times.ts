@@ -1,9 +1,10 @@
 /**
  * Which modification time the op of a write carries. The true one has to be asked for, and asking
- * makes the writes that follow dearer for everybody (see Statx.ofWritten): when it was asked for behind
- * each write, each fdatasync of a database's log committed the journal of its file system. So a
- * file that is written again and again is asked now and then, and the ops between carry a guess,
- * the time of the clock's last tick. The true time is owed, and follows soon (time-settler.ts).
+ * makes the writes that follow dearer for everybody (see Statx.ofWritten): when it was asked for
+ * behind each write, each fdatasync of a database's log committed the journal of its file system.
+ * So a file that is written again and again is asked now and then, and the ops between carry a
+ * guess, the time of the clock's last tick. The true time is owed, and follows soon
+ * (time-settler.ts).
  *
  * A crash of the source before that leaves the guess in the copy, about a tick from the truth.
  */
