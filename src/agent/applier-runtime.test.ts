@@ -340,6 +340,71 @@ const SEED = Number(process.env.STANDIN_SEED ?? 1);
 const EVERY = Number(process.env.STANDIN_EVERY ?? 100);
 const STEPS = Number(process.env.STANDIN_STEPS ?? 3000);
 
+/** A copy that is complete, then changes that nobody recorded, and a resync that has begun. */
+function afterGap(before: (source: FakeSource) => void, lost: (source: FakeSource) => void): Bench {
+  const bench = new Bench();
+  const { source } = bench;
+  before(source);
+  bench.settle();
+  source.isRecording = false;
+  lost(source);
+  source.isRecording = true;
+  bench.runtime.startPass(PassKind.resync);
+  return bench;
+}
+
+test("ApplierRuntime leaves nothing at a name that an unknown file had before it came", () => {
+  const bench = afterGap(
+    (source) => source.create("name"),
+    (source) => {
+      // First: it must not get the inode number of the other.
+      source.create("unknown");
+      source.remove("name");
+    },
+  );
+  const { source, runtime } = bench;
+  source.link("name", "unknown");
+  runtime.housekeep(performance.now());
+  assert.equal(source.serve(1), 1, "the root's listing");
+  runtime.applyBatch(() => 0, 1);
+  source.rename("name", "other");
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime copies nothing from a file that a resync has yet to compare", () => {
+  const bench = afterGap(
+    (source) => {
+      source.create("from");
+      source.write("from", 0, Buffer.from("before"));
+    },
+    (source) => source.write("from", 0, Buffer.from("behind")),
+  );
+  bench.source.create("to");
+  bench.source.copy("to", 0, "from", 0, 6);
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime follows a directory into one that it believes to be below", () => {
+  const bench = afterGap(
+    (source) => {
+      source.mkdir("inner");
+      source.mkdir("outer");
+      source.rename("inner", "outer/inner");
+      source.mkdir("third");
+    },
+    (source) => source.rename("outer/inner", "third/inner"),
+  );
+  const { source, runtime } = bench;
+  runtime.housekeep(performance.now());
+  assert.equal(source.serve(2), 2, "the listings of the root and of inner");
+  runtime.applyBatch(() => 0, 1);
+  source.rename("outer", "third/inner/outer");
+  bench.settle();
+  bench.assertEqual();
+});
+
 test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
   const bench = new Bench();
   bench.settle();

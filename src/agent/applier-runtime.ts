@@ -100,6 +100,7 @@ export class ApplierRuntime {
       rules,
       orphans: config.orphans ?? "aside",
       recordsAddress: this.ring.memory.address,
+      isUnproven: (node) => this.control.isUnproven(node),
       events: this.#applierEvents(),
     });
     this.#queue = new CommandQueue(this.ring);

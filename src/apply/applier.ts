@@ -26,6 +26,8 @@ export interface ApplierParts {
   readonly orphans: OrphanPolicy;
   /** Where the memory that the ops' views are on is mapped. */
   readonly recordsAddress: number;
+  /** The node may differ from the source's, and will be compared. */
+  readonly isUnproven: (node: number) => boolean;
   readonly events: ReplicaEvents & MirrorEvents;
 }
 
@@ -44,7 +46,7 @@ export class Applier {
     const disposal = new Disposal(parts.orphans);
     const removal = new Removal(replica, disposal);
     const namespace = new NamespaceApplier(replica, disposal);
-    const content = new ContentApplier(replica, parts.recordsAddress);
+    const content = new ContentApplier(replica, parts.recordsAddress, parts.isUnproven);
     const { events, rules } = parts;
     this.replica = replica;
     this.disposal = disposal;

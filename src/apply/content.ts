@@ -45,10 +45,12 @@ export class ContentApplier {
    * view.
    */
   readonly #recordsAddress: number;
+  readonly #isUnproven: (node: number) => boolean;
 
-  constructor(replica: Replica, recordsAddress: number) {
+  constructor(replica: Replica, recordsAddress: number, isUnproven: (node: number) => boolean) {
     this.#replica = replica;
     this.#recordsAddress = recordsAddress;
+    this.#isUnproven = isUnproven;
   }
 
   apply(op: OpView, { node, other }: ResolvedOp): void {
@@ -210,10 +212,12 @@ export class ContentApplier {
   #copy(op: OpView, node: number, source: number): void {
     const replica = this.#replica;
     const { tree } = replica;
-    const sourceUsable = source !== 0 && !tree.has(source, NodeFlag.absent | NODE_WANTED);
+    const isMissing = source === 0 || tree.has(source, NodeFlag.absent | NODE_WANTED);
+    // What will be compared itself may take what is wrong.
+    const isDoubtful = !isMissing && this.#isUnproven(source) && !this.#isUnproven(node);
     // Where the data comes from is not on the replica, or not known to be right: ask for the
     // outcome instead.
-    if (!sourceUsable) {
+    if (isMissing || isDoubtful) {
       replica.want(node, true);
       replica.pending.set(node, op.mtimeSec, op.mtimeNsec);
       return;

@@ -196,17 +196,19 @@ export class Resolver {
     if (link !== 0 && tree.nodeOf(link) === node) return;
     if (link !== 0) this.#emptyNode(tree.nodeOf(link));
     this.#begin();
-    this.#dropLink(link);
     this.#place(directory, op.name);
+    const isPresent = node !== 0 && this.#territory.isPresent(node);
+    if (isPresent) this.#dropLink(link);
+    else this.#dropReplaced(link, directory);
     if (node === 0) {
       this.#adopt(op, directory, op.name);
       return;
     }
-    this.#resolved.node = node;
     const first = tree.firstLink(node);
     const nameless = this.#territory.privateLink(node);
     tree.addLink(node, directory, op.name);
-    if (!this.#territory.isPresent(node)) return;
+    if (!isPresent) return;
+    this.#resolved.node = node;
     if (!this.#territory.isPresent(directory)) {
       tree.setFlags(node, NodeFlag.wantNode);
       this.#wanted.push(node);
@@ -229,9 +231,21 @@ export class Resolver {
   }
 
   /**
-   * A node that was not known has come to this place. The replica's entry there, if any, is cleared
-   * when it is brought.
+   * Within the transaction: the name goes, and what the replica has there. It may not stay until
+   * something else is brought: that may be given another name before.
    */
+  #dropReplaced(link: number, directory: number): void {
+    if (link === 0) return;
+    const resolved = this.#resolved;
+    const replaced = this.#tree.nodeOf(link);
+    resolved.isDirectory = this.#tree.type(replaced) === TYPE_DIRECTORY;
+    const present = this.#territory.isPresent(replaced) && this.#territory.isPresent(directory);
+    resolved.action = present ? Action.remove : Action.none;
+    resolved.node = replaced;
+    resolved.isLast = this.#dropLink(link);
+  }
+
+  /** A node that was not known has come to this place, where nothing is. */
   #adopt(op: OpView, directory: number, name: Uint8Array): void {
     const node = this.#enter(op.mount, op.node, op.mode >>> 12, true);
     this.#tree.addLink(node, directory, name);
@@ -282,7 +296,8 @@ export class Resolver {
     // Two names of one node: rename(2) leaves both.
     if (to !== 0 && tree.nodeOf(to) === node) return;
     if (tree.isBelow(toDirectory, node)) {
-      this.#loop(node);
+      // Only a tree that a resync has not put right yet says that it would get below itself.
+      this.#relist(tree.directoryOf(from), toDirectory);
       return;
     }
     const replaced = to === 0 ? 0 : tree.nodeOf(to);
@@ -335,15 +350,6 @@ export class Resolver {
     resolved.name = resolved.newName;
   }
 
-  /**
-   * Only a tree that a resync has not put right yet can say that a directory would get below
-   * itself.
-   */
-  #loop(node: number): void {
-    this.#begin();
-    this.#wantBoth(node);
-  }
-
   #wantBoth(node: number): void {
     const isDirectory = this.#tree.type(node) === TYPE_DIRECTORY;
     this.#tree.setFlags(node, isDirectory ? WANT_ALL : NodeFlag.wantNode);
@@ -360,15 +366,7 @@ export class Resolver {
     this.#begin();
     if (stale !== 0) this.#wantIfKnown(fromDirectory);
     this.#place(toDirectory, op.name2);
-    const resolved = this.#resolved;
-    if (to !== 0) {
-      const replaced = tree.nodeOf(to);
-      resolved.isDirectory = tree.type(replaced) === TYPE_DIRECTORY;
-      const present = this.#territory.isPresent(replaced) && this.#territory.isPresent(toDirectory);
-      resolved.action = present ? Action.remove : Action.none;
-      resolved.node = replaced;
-      resolved.isLast = this.#dropLink(to);
-    }
+    this.#dropReplaced(to, toDirectory);
     if (node === 0) {
       this.#adopt(op, toDirectory, op.name2);
       return;
@@ -452,7 +450,7 @@ export class Resolver {
     return this.#territory.known(op.mount, op.parent, op.name, isDirectory(other)) === 0;
   }
 
-  /** Rare and tangled cases: the listings of both directories tell what is where. */
+  /** Rare and tangled cases: listings of both directories, made anew, tell what is where. */
   #relist(directory: number, newDirectory: number): void {
     if (directory !== 0) this.#wantListing(directory);
     if (newDirectory !== 0) this.#wantListing(newDirectory);

@@ -99,6 +99,14 @@ export class MirrorControl {
     return this.#state.kind !== PassKind.none;
   }
 
+  /** A pass that makes equal what differs has not come to this node yet. */
+  isUnproven(node: number): boolean {
+    const { kind, number } = this.#state;
+    return (
+      (kind === PassKind.mirror || kind === PassKind.resync) && this.#tree.doneIn(node) !== number
+    );
+  }
+
   /** Begins a pass over everything. One that is under way is given up. */
   start(kind: PassKind): MirrorEffect[] {
     const state = this.#state;
