@@ -199,7 +199,7 @@ export class Resolver {
     this.#place(directory, op.name);
     const isPresent = node !== 0 && this.#territory.isPresent(node);
     if (isPresent) this.#dropLink(link);
-    else this.#dropReplaced(link, directory);
+    else this.#dropEntry(link, directory);
     if (node === 0) {
       this.#adopt(op, directory, op.name);
       return;
@@ -231,17 +231,17 @@ export class Resolver {
   }
 
   /**
-   * Within the transaction: the name goes, and what the replica has there. It may not stay until
-   * something else is brought: that may be given another name before.
+   * Within the transaction: the name goes, and what the replica has there. Where something else is
+   * to come, it may not stay until then: that may be given another name before.
    */
-  #dropReplaced(link: number, directory: number): void {
+  #dropEntry(link: number, directory: number): void {
     if (link === 0) return;
     const resolved = this.#resolved;
-    const replaced = this.#tree.nodeOf(link);
-    resolved.isDirectory = this.#tree.type(replaced) === TYPE_DIRECTORY;
-    const present = this.#territory.isPresent(replaced) && this.#territory.isPresent(directory);
+    const node = this.#tree.nodeOf(link);
+    resolved.node = node;
+    resolved.isDirectory = this.#tree.type(node) === TYPE_DIRECTORY;
+    const present = this.#territory.isPresent(node) && this.#territory.isPresent(directory);
     resolved.action = present ? Action.remove : Action.none;
-    resolved.node = replaced;
     resolved.isLast = this.#dropLink(link);
   }
 
@@ -260,18 +260,10 @@ export class Resolver {
   }
 
   #removePlace(link: number, directory: number, name: Uint8Array): void {
-    const tree = this.#tree;
-    const node = tree.nodeOf(link);
-    const isDirectory = tree.type(node) === TYPE_DIRECTORY;
-    this.#emptyNode(node);
+    this.#emptyNode(this.#tree.nodeOf(link));
     this.#begin();
     this.#place(directory, name);
-    const resolved = this.#resolved;
-    resolved.node = node;
-    resolved.isDirectory = isDirectory;
-    const present = this.#territory.isPresent(node) && this.#territory.isPresent(directory);
-    resolved.action = present ? Action.remove : Action.none;
-    resolved.isLast = this.#dropLink(link);
+    this.#dropEntry(link, directory);
   }
 
   #rename(op: OpView): void {
@@ -366,7 +358,7 @@ export class Resolver {
     this.#begin();
     if (stale !== 0) this.#wantIfKnown(fromDirectory);
     this.#place(toDirectory, op.name2);
-    this.#dropReplaced(to, toDirectory);
+    this.#dropEntry(to, toDirectory);
     if (node === 0) {
       this.#adopt(op, toDirectory, op.name2);
       return;
