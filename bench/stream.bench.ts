@@ -23,7 +23,7 @@ import { medianOfRounds, ratioOf, rotated, rounded } from "./support/statistics.
 import type { EndConfig, EndResult, Form } from "./support/stream/end-config.ts";
 import { makeWorkFolder } from "./support/work-folder.ts";
 
-const FORMS: readonly Form[] = ["pipe", "pipe-to-disk", "pipe-zstd", "stream", "stream-zstd"];
+const ALL: readonly Form[] = ["pipe", "pipe-to-disk", "pipe-zstd", "stream", "stream-zstd"];
 const COMPARED: readonly (readonly [Form, Form])[] = [
   ["pipe-to-disk", "pipe"],
   ["stream", "pipe"],
@@ -37,8 +37,10 @@ const given = Arguments.parse("Compares the stream with a plain TLS pipe, per pr
   rounds: { help: "rounds", default: "5" },
   bytes: { help: "bytes of each run; held in memory", default: "512M" },
   "op-size": { help: "bytes of each write", default: "1M" },
+  forms: { help: `what is run, of: ${ALL.join(", ")}`, default: ALL.join(",") },
   in: { help: "folder for the work folder", default: "/var/tmp" },
 });
+const FORMS = ALL.filter((form) => given.list("forms").includes(form));
 
 interface Run {
   readonly sender: EndResult;
@@ -145,7 +147,8 @@ await withCleanup(async (cleanup) => {
     const targets = FORMS.map((form) => {
       return [form, { rates: rates(form), median: medianOfRounds(rates(form)) }] as const;
     });
-    const ratios = COMPARED.map(([of, to]) => ({ of, to, ...ratioOf(rates(of), rates(to)) }));
+    const compared = COMPARED.filter((pair) => pair.every((form) => FORMS.includes(form)));
+    const ratios = compared.map(([of, to]) => ({ of, to, ...ratioOf(rates(of), rates(to)) }));
     return { row: "stream", unit, targets: Object.fromEntries(targets), ratios };
   });
   const settings = { rounds, bytes: given.text("bytes"), opSize: given.text("op-size") };

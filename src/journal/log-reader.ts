@@ -16,6 +16,8 @@ export interface ReadableLog {
   readonly recent: RecentEntries;
   readableLsn(until: ReadUntil): number;
   openFile(name: string): Promise<LogFile>;
+  /** Some reader's {@link LogReader.doneLsn} has grown. */
+  forgetDone(): void;
   forgetReader(reader: LogReader): void;
 }
 
@@ -34,6 +36,7 @@ export class LogReader {
   readonly until: ReadUntil;
   readonly #log: ReadableLog;
   #nextLsn: number;
+  #doneLsn: number;
   #place: Place | undefined;
   #open: { segment: Segment; file: LogFile; scanner: EntryScanner } | undefined;
   #isBusy = false;
@@ -43,6 +46,7 @@ export class LogReader {
   constructor(log: ReadableLog, fromLsn: number, until: ReadUntil) {
     this.#log = log;
     this.#nextLsn = fromLsn;
+    this.#doneLsn = fromLsn;
     this.until = until;
   }
 
@@ -51,10 +55,16 @@ export class LogReader {
     return this.#nextLsn;
   }
 
+  /** Nothing before this LSN is looked at by this reader any more. */
+  get doneLsn(): number {
+    return this.#doneLsn;
+  }
+
   /**
    * The next entry, undefined when there is none yet. The first one may begin before the LSN that
-   * was asked for, since entries come whole. Between two streams LSNs may be left out. One call at
-   * a time. @throws LOG_TRIMMED, LOG_DAMAGED, LOG_IO; the reader stays where it is
+   * was asked for, since entries come whole. Between two streams LSNs may be left out. Who calls
+   * has done with the entry before. One call at a time.
+   * @throws LOG_TRIMMED, LOG_DAMAGED, LOG_IO; the reader stays where it is
    */
   async next(): Promise<LogEntry | undefined> {
     assert(!this.#isBusy, "LogReader.next: one call at a time");
@@ -75,6 +85,8 @@ export class LogReader {
   }
 
   async #next(): Promise<LogEntry | undefined> {
+    this.#doneLsn = this.#nextLsn;
+    this.#log.forgetDone();
     const readable = this.#log.readableLsn(this.until);
     this.#refuseTrimmed();
     if (this.#nextLsn > readable) return undefined;
@@ -101,6 +113,7 @@ export class LogReader {
       }
       const scanner = await this.#scannerAt(place);
       const scanned = await this.#io(segment, scanner.next(this.#endOf(segment)));
+      this.#refuseTrimmed(); // its file may be another segment's by now
       if (scanned === undefined) continue;
       if (isUnsound(scanned)) throw logDamaged(segment.name, scanned.problem);
       const { position, nextLsn } = scanner;

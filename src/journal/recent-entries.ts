@@ -1,4 +1,4 @@
-/** The entries written last, kept in memory for readers that are close behind the writer. */
+/** The entries written last, kept in memory until those have read them who are close behind. */
 import type { LogEntry } from "./segment-format.ts";
 import type { Segment } from "./segment.ts";
 
@@ -29,15 +29,25 @@ export class RecentEntries {
   push(recent: RecentEntry, onForgotten?: (entry: LogEntry) => void): void {
     this.#entries.push(recent);
     this.#bytes += recent.entry.payload.length + OVERHEAD_BYTES;
-    while (this.#bytes > this.#bytesMax && this.#start < this.#entries.length) {
-      const oldest = this.#entries[this.#start++] as RecentEntry;
-      this.#bytes -= oldest.entry.payload.length + OVERHEAD_BYTES;
-      onForgotten?.(oldest.entry);
+    while (this.#bytes > this.#bytesMax) this.#forgetOldest(onForgotten);
+  }
+
+  /** Everything before `lsn` was read. `onForgotten` as in {@link push}. */
+  forgetBelow(lsn: number, onForgotten?: (entry: LogEntry) => void): void {
+    while ((this.#entries[this.#start]?.entry.lastLsn ?? lsn) < lsn) {
+      this.#forgetOldest(onForgotten);
     }
+  }
+
+  #forgetOldest(onForgotten?: (entry: LogEntry) => void): void {
+    const oldest = this.#entries[this.#start] as RecentEntry;
+    this.#start++;
+    this.#bytes -= oldest.entry.payload.length + OVERHEAD_BYTES;
     if (this.#start > 64 && this.#start > this.#entries.length / 2) {
       this.#entries = this.#entries.slice(this.#start);
       this.#start = 0;
     }
+    onForgotten?.(oldest.entry);
   }
 
   /** The first entry that holds `lsn` or a later one, undefined when that cannot be told. */

@@ -157,8 +157,13 @@ export function decodeEntryHeader(bytes: Uint8Array, at: number): EntryHeader {
     firstLsn: readU64(view, 8),
     lastLsn: readU64(view, 16),
     flags: view.getUint32(24, true),
-    syncedBytes: view.getUint32(28, true) * 8,
+    syncedBytes: syncedBytesAt(view, 0),
   };
+}
+
+/** Of a header that would begin at `at`: the one field that tells most that are none. */
+export function syncedBytesAt(view: DataView, at: number): number {
+  return view.getUint32(at + 28, true) * 8;
 }
 
 /** True when the whole entry at `at` is as it was written. All of it must be in `bytes`. */

@@ -40,6 +40,7 @@ class Model {
     this.log = await SegmentLog.open(this.files, {
       segmentBytes: this.prng.pick([200, 1000, 4000]),
       recentBytes: this.prng.pick([0, 1000, 1e6]),
+      sparesMax: this.prng.pick([0, 1, 3]),
     });
     this.readers = [];
   }

@@ -8,8 +8,8 @@
  * for a torn tail where a later entry shows that it was durable, and never read over. A full disk
  * loses nothing that was appended.
  *
- * Segments are not allocated in advance: zeroed ones saved 10 to 20 % of a write with fdatasync on
- * ext4 and cost each byte a second write; nothing would then tell where a file ends, either.
+ * Segments are not allocated in advance, which would cost each byte a second write; but files of
+ * segments that were trimmed can be used again.
  *
  * One process at a time may have a log open; whoever owns the folder sees to that.
  */
@@ -31,6 +31,7 @@ import {
   STREAM_ID_BYTES,
 } from "./segment-format.ts";
 import { checkSegment, recoverSegments } from "./segment-recovery.ts";
+import { SpareFiles } from "./spare-files.ts";
 
 export interface SegmentLogOptions {
   /** A segment ends before it would be longer, unless one entry alone is. Default 64 MiB. */
@@ -40,10 +41,13 @@ export interface SegmentLogOptions {
   /** Left free on the log's file system. Default 0. */
   readonly reserveBytes?: number;
   /**
-   * Of the entries written last, kept in memory for readers. Default 16 MiB: more than is written
-   * between two syncs, so that who reads what is durable need not read the files.
+   * Of the entries written last, kept in memory at most until every reader has read them. Who reads
+   * what is durable must otherwise read the files when more is written between two syncs. Default
+   * 16 MiB.
    */
   readonly recentBytes?: number;
+  /** So many files of trimmed segments are kept for new ones; no limit counts them. Default 0. */
+  readonly sparesMax?: number;
 }
 
 /** What a caller appends. The log keeps the payload itself: never change its bytes. */
@@ -76,6 +80,7 @@ export class SegmentLog {
   readonly #segmentBytes: number;
   readonly #bytesMax: number;
   readonly #space: SpaceGuard;
+  readonly #spares: SpareFiles;
   readonly #readable: ReadableLog;
   readonly #readers = new Set<LogReader>();
   readonly #recent: RecentEntries;
@@ -94,11 +99,11 @@ export class SegmentLog {
   #isStarting = false;
   #isClosed = false;
   /**
-   * Told of each entry that was written and is not kept in memory any more. A reader may still have
-   * it in hand. Must not throw.
+   * Told of each entry that was written and is not kept in memory any more. Where that was for want
+   * of room, a reader may have it in hand, or may not have it yet. Must not throw.
    */
   onForgotten: ((entry: LogEntry) => void) | undefined;
-  /** Of a torn tail that {@link open} found and removed. */
+  /** That {@link open} removed behind the last entry: a torn tail, or what a file once was. */
   readonly cutBytes: number;
 
   private constructor(
@@ -111,6 +116,7 @@ export class SegmentLog {
     assert(this.#segmentBytes <= SEGMENT_BYTES_LIMIT, "SegmentLog: segments of at most 1 GiB");
     this.#bytesMax = options.bytesMax ?? Number.POSITIVE_INFINITY;
     this.#space = new SpaceGuard(files, options.reserveBytes ?? 0);
+    this.#spares = new SpareFiles(files, options.sparesMax ?? 0);
     this.#recent = new RecentEntries(options.recentBytes ?? RECENT_BYTES);
     this.#segments = found.segments;
     this.#file = found.file;
@@ -122,6 +128,7 @@ export class SegmentLog {
       recent: this.#recent,
       readableLsn: (until) => this.#reached(until),
       openFile: (name) => files.open(name),
+      forgetDone: () => this.#forgetDone(),
       forgetReader: (reader) => void this.#readers.delete(reader),
     };
   }
@@ -164,7 +171,7 @@ export class SegmentLog {
     return this.#queuedBytes;
   }
 
-  /** Of all segments' files. */
+  /** Of all segments. */
   get bytes(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
@@ -269,6 +276,12 @@ export class SegmentLog {
       await this.#file?.close().catch(() => undefined);
       this.#file = undefined;
     }
+  }
+
+  #forgetDone(): void {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { doneLsn } of this.#readers) least = Math.min(least, doneLsn);
+    this.#recent.forgetBelow(least, this.onForgotten);
   }
 
   #reached(until: ReadUntil): number {
@@ -409,7 +422,7 @@ export class SegmentLog {
     await this.#roomFor(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES);
     const link = isReplacing ? last.header : linkBehind(last);
     const header = { ...link, stream, firstLsn };
-    const { segment, file } = await createSegment(this.#files, header);
+    const { segment, file } = await createSegment(this.#files, header, this.#spares);
     if (isReplacing) {
       last.isGone = true;
       this.#segments.pop();
@@ -426,9 +439,8 @@ export class SegmentLog {
       oldest.isGone = true;
       this.#segments.shift();
       try {
-        await this.#files.remove(oldest.name);
         // One by one: a power cut must not leave a hole between segments.
-        await this.#files.syncFolder();
+        await this.#spares.retire(oldest.name);
       } catch (error) {
         // Never LOG_FULL: whether the file is there is not known any more.
         throw logIo(`removing segment ${oldest.name}`, error);

@@ -9,7 +9,7 @@
 import type { LogFile, LogFiles } from "../platform/log-files.ts";
 import { EntryScanner, isUnsound } from "./entry-scanner.ts";
 import { ioError, logDamaged } from "./log-error.ts";
-import { type Segment, segmentOf, UNFINISHED } from "./segment.ts";
+import { isLeftover, type Segment, segmentOf } from "./segment.ts";
 import {
   decodeEntryHeader,
   decodeSegmentHeader,
@@ -20,13 +20,14 @@ import {
   isSegmentName,
   SEGMENT_HEADER_BYTES,
   segmentName,
+  syncedBytesAt,
 } from "./segment-format.ts";
 
 export interface Recovered {
   readonly segments: Segment[];
   /** Of the last segment, open for writing; undefined when there is none. */
   readonly file: LogFile | undefined;
-  /** Of a torn tail, which are gone now. */
+  /** That stood behind the last entry, and are gone now. */
   readonly cutBytes: number;
 }
 
@@ -43,7 +44,6 @@ export async function recoverSegments(files: LogFiles): Promise<Recovered> {
 
 async function recover(files: LogFiles, opened: LogFile[]): Promise<Recovered> {
   const names = await files.list();
-  const unfinished = names.filter((name) => name.endsWith(UNFINISHED));
   const segments: Segment[] = [];
   for (const name of names.filter(isSegmentName).sort()) {
     await opened.pop()?.close();
@@ -51,7 +51,7 @@ async function recover(files: LogFiles, opened: LogFile[]): Promise<Recovered> {
     opened.push(file);
     segments.push(await openSegment(name, file, segments.at(-1)));
   }
-  for (const name of unfinished) await files.remove(name);
+  for (const name of names.filter(isLeftover)) await files.remove(name);
   const [last, file] = [segments.at(-1), opened[0]];
   if (last === undefined || file === undefined) return { segments, file: undefined, cutBytes: 0 };
   const cutBytes = await recoverTail(last, file);
@@ -72,6 +72,7 @@ async function openSegment(
   if (previous !== undefined) {
     const problem = brokenLink(previous, segment);
     if (problem !== undefined) throw logDamaged(previous.name, problem);
+    previous.bytes = previous.durableBytes = header.previousBytes;
     previous.lastLsn = header.previousLsn;
   }
   return segment;
@@ -81,7 +82,8 @@ function brokenLink(previous: Segment, { header, name }: Segment): string | unde
   if (header.previousFirst !== previous.header.firstLsn) {
     return `segments between it and ${name} are missing`;
   }
-  if (header.previousBytes === previous.bytes) return undefined;
+  // It may be longer: what is behind its end is of an earlier use of the file.
+  if (header.previousBytes <= previous.bytes) return undefined;
   return `it has ${previous.bytes} bytes where ${header.previousBytes} were written`;
 }
 
@@ -124,9 +126,11 @@ async function refuseDamage(
   const end = scanner.position;
   const rest = new Uint8Array(segment.bytes - end);
   const found = await file.read(rest, end);
+  const view = new DataView(rest.buffer);
   for (let at = 8; at + ENTRY_HEADER_BYTES <= found; at += 8) {
+    const syncedBytes = syncedBytesAt(view, at);
+    if (syncedBytes <= end || syncedBytes > end + at) continue;
     const header = decodeEntryHeader(rest, at);
-    if (header.syncedBytes <= end || header.syncedBytes > end + at) continue;
     if (header.length === 0 || header.length > ENTRY_PAYLOAD_BYTES_MAX) continue;
     if (at + entryBytes(header.length) > found || header.firstLsn < scanner.nextLsn) continue;
     if (isEntrySound(rest, at, header, segment.headerBytes)) {

@@ -7,12 +7,13 @@ import {
   type SegmentHeader,
   segmentName,
 } from "./segment-format.ts";
+import { SPARE, type SpareFiles } from "./spare-files.ts";
 
 export interface Segment {
   readonly name: string;
   readonly header: SegmentHeader;
   readonly headerBytes: Uint8Array;
-  /** Length of the file as far as it was written. */
+  /** As far as it was written; its file may be longer, see {@link SpareFiles}. */
   bytes: number;
   durableBytes: number;
   /** Of its last entry; its first LSN - 1 when there is none. */
@@ -32,8 +33,13 @@ export function linkBehind(
   };
 }
 
-/** A name that is no segment's: the log was ended while it made a segment. */
-export const UNFINISHED = ".new";
+/** Ending of a name that is no segment's: the log was ended while it made one. */
+const UNFINISHED = ".new";
+
+/** Files that only the process which left them could go on with. */
+export function isLeftover(name: string): boolean {
+  return name.endsWith(UNFINISHED) || name.endsWith(SPARE);
+}
 
 export function segmentOf(header: SegmentHeader, bytes: number, lastLsn: number): Segment {
   return {
@@ -48,26 +54,28 @@ export function segmentOf(header: SegmentHeader, bytes: number, lastLsn: number)
 }
 
 /**
- * A new file with nothing but the header. It gets its name when its bytes are on the disk, so that
- * a file with a segment's name always has a whole header; name and header are durable when this
- * resolves. @throws LOG_FULL: nothing has happened; LOG_IO
+ * A file with nothing of this segment but the header. It gets its name when its bytes are on the
+ * disk, so that a file with a segment's name always has a whole header; name and header are durable
+ * when this resolves. @throws LOG_FULL: nothing has happened; LOG_IO
  */
 export async function createSegment(
   files: LogFiles,
   header: SegmentHeader,
+  spares: SpareFiles,
 ): Promise<{ segment: Segment; file: LogFile }> {
   const segment = segmentOf(header, SEGMENT_HEADER_BYTES, header.firstLsn - 1);
-  const unfinished = segment.name + UNFINISHED;
+  const spare = spares.take();
+  const from = spare ?? segment.name + UNFINISHED;
   let file: LogFile | undefined;
   try {
-    file = await files.create(unfinished);
+    file = await (spare === undefined ? files.create(from) : files.open(from));
     await file.write([segment.headerBytes], 0);
     await file.syncData();
-    await files.rename(unfinished, segment.name);
+    await files.rename(from, segment.name);
   } catch (error) {
     // Whatever a failed sync left of this file, the next attempt begins with another.
     await file?.close().catch(() => undefined);
-    await files.remove(unfinished).catch(() => undefined);
+    await files.remove(from).catch(() => undefined);
     throw ioError(error, `creating segment ${segment.name}`);
   }
   try {

@@ -82,6 +82,20 @@ test("a pool takes back only what it gave, and keeps no more than it may", () =>
   }
 });
 
+test("a pool gives up what was not needed for a while", () => {
+  const pool = new PayloadPool(1 << 20);
+  const pieces = [0, 1, 2].map(() => pool.take(100_000));
+  for (const piece of pieces) pool.giveBack(piece);
+  pool.shrink(); // all were needed
+  const [first, second] = [pool.take(100_000), pool.take(100_000)];
+  pool.giveBack(first);
+  pool.giveBack(second);
+  pool.shrink();
+  const known = new Set(pieces.map(({ buffer }) => buffer));
+  const isKept = () => known.has(pool.take(100_000).buffer);
+  assert.deepEqual([isKept(), isKept(), isKept()], [true, true, false]);
+});
+
 test("ops are received into memory that is used again, other frames are not", () => {
   const parser = new FrameParser(checksums);
   parser.pool = new PayloadPool(1 << 20);

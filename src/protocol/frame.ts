@@ -117,6 +117,8 @@ export class PayloadPool {
   readonly #free: Uint8Array<ArrayBuffer>[][] = [];
   readonly #own = new WeakSet<ArrayBufferLike>();
   #bytes = 0;
+  /** The least of #bytes since {@link shrink}. */
+  #unusedBytes = 0;
 
   /** `bytesMax`: so much is kept for later. */
   constructor(bytesMax: number) {
@@ -131,6 +133,7 @@ export class PayloadPool {
     if (bits < POOLED_BITS_MIN || bits > POOLED_BITS_MAX) return newPayload(length);
     const kept = this.#free[bits - POOLED_BITS_MIN]?.pop();
     if (kept !== undefined) this.#bytes -= kept.length;
+    this.#unusedBytes = Math.min(this.#unusedBytes, this.#bytes);
     return (kept ?? this.#newPiece(2 ** bits)).subarray(FRAME_HEADER_BYTES, end);
   }
 
@@ -147,6 +150,15 @@ export class PayloadPool {
     const bits = 31 - Math.clz32(buffer.byteLength);
     this.#free[bits - POOLED_BITS_MIN]?.push(new Uint8Array(buffer as ArrayBuffer));
     this.#bytes += buffer.byteLength;
+  }
+
+  /** To be called now and then: gives up what nobody has asked for since the last call. */
+  shrink(): void {
+    const bytes = this.#bytes - this.#unusedBytes;
+    for (const pieces of this.#free) {
+      while (this.#bytes > bytes && pieces.length > 0) this.#bytes -= pieces.pop()?.length ?? 0;
+    }
+    this.#unusedBytes = this.#bytes;
   }
 }
 

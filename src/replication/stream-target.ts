@@ -34,8 +34,14 @@ import { FrameChannel, framePayload, type StreamConnection } from "./stream-conn
 
 /** Received and not yet written: then the source has to wait. */
 const QUEUED_BYTES_MAX = 32 << 20;
-/** Of payloads between two uses: as much as is ever waiting to be written. */
-const POOL_BYTES_MAX = QUEUED_BYTES_MAX;
+/**
+ * For the log to keep in memory: what may be written between two syncs, and as much again as the
+ * feeder may be behind before it reads the files.
+ */
+export const RECENT_BYTES: number = QUEUED_BYTES_MAX + (16 << 20);
+/** Of payloads between two uses: as many as may be queued and kept. */
+const POOL_BYTES_MAX = QUEUED_BYTES_MAX + RECENT_BYTES;
+const POOL_SHRINK_MS = 10_000;
 const ASKS_MAX = 512;
 const RECORD_AGAIN_MS = 200;
 /** How the copy is, is told not more often. */
@@ -74,6 +80,7 @@ export class StreamTarget {
   #recordAtMs = Number.NEGATIVE_INFINITY;
   #copySent = "";
   #copyAtMs = Number.NEGATIVE_INFINITY;
+  #shrunkAtMs = Number.NEGATIVE_INFINITY;
   #wasAttached = false;
   #problem: string | undefined;
   #isSealed = false;
@@ -193,6 +200,7 @@ export class StreamTarget {
   pump(): void {
     if (this.#stopping.signal.aborted) return;
     this.#step({ kind: "applied", lsn: this.#options.ring.applied });
+    this.#shrinkPool();
     this.#reachSource();
     const channel = this.#channels.get(this.#current);
     if (channel === undefined || channel.isClosed) return;
@@ -361,6 +369,14 @@ export class StreamTarget {
       if (asks.length >= ASKS_MAX) break;
     }
     if (asks.length > 0) channel.sendJson(FrameType.asks, { asks } satisfies TargetState);
+  }
+
+  /** A burst's memory is not kept for a job at rest: a target may have many. */
+  #shrinkPool(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#shrunkAtMs < POOL_SHRINK_MS) return;
+    this.#shrunkAtMs = nowMs;
+    this.#pool.shrink();
   }
 
   #sendCopy(channel: FrameChannel): void {

@@ -9,7 +9,7 @@ import type { DiskOptions, SyncResult, TargetDisk, TargetLog } from "./target-lo
 import type { World } from "./world.ts";
 
 const OP_BYTES = 16;
-const SEGMENT_BYTES = 2048;
+const OPTIONS = { segmentBytes: 2048, sparesMax: 2 };
 
 export class SegmentDisk implements TargetDisk {
   failsNextSync = false;
@@ -33,7 +33,7 @@ export class SegmentDisk implements TargetDisk {
   open(process: Process, done: (log: TargetLog) => void): void {
     const files = slow(this.#files, process, this.options);
     this.inPromise(process, async () => {
-      const log = await SegmentLog.open(files, { segmentBytes: SEGMENT_BYTES }).catch(passing);
+      const log = await SegmentLog.open(files, OPTIONS).catch(passing);
       if (log === undefined) {
         process.after(this.options.syncMsMax, () => this.open(process, done));
         return;

@@ -27,7 +27,7 @@ export interface DiskTargetOptions {
   readonly checkpointMs: number;
 }
 
-const LOG_OPTIONS = { segmentBytes: 1 << 20 };
+const LOG_OPTIONS = { segmentBytes: 1 << 20, sparesMax: 2 };
 
 export class DiskTarget {
   readonly log: SegmentLog;

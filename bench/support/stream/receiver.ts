@@ -6,10 +6,10 @@ import { zstdDecompressSync } from "node:zlib";
 
 import { alignUp } from "../../../src/base/bytes.ts";
 import { Ring } from "../../../src/journal/ring.ts";
-import { SegmentLog } from "../../../src/journal/segment-log.ts";
+import type { SegmentLog } from "../../../src/journal/segment-log.ts";
+import { openTargetLog } from "../../../src/agent/jobs/target-job.ts";
 import { newParser } from "../../../src/agent/peer-connection.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
-import { folderLogFiles } from "../../../src/platform/log-files.ts";
 import { expectStreams } from "../../../src/platform/processes.ts";
 import { TlsListener } from "../../../src/platform/tls.ts";
 import { FRAME_PAYLOAD_BYTES_MAX } from "../../../src/protocol/frame.ts";
@@ -18,6 +18,8 @@ import { StreamTarget } from "../../../src/replication/stream-target.ts";
 import { CpuTimer, type EndConfig, type EndResult } from "./end-config.ts";
 
 const PUMP_MS = 1;
+/** A job trims its log behind each checkpoint, which is due after so many bytes. */
+const CHECKPOINT_BYTES: number = 256 << 20;
 
 expectStreams();
 const COMPLETE: TargetCopy = {
@@ -81,17 +83,28 @@ async function receivePlain(socket: Duplex): Promise<EndResult> {
   return result;
 }
 
+interface Receiving {
+  readonly target: StreamTarget;
+  readonly ring: Ring;
+  readonly log: SegmentLog;
+}
+
 /** What the applier's part takes is not the stream's: records are released, not read. */
-async function receiveStream(socket: Duplex, target: StreamTarget, ring: Ring): Promise<EndResult> {
+async function receiveStream(socket: Duplex, { target, ring, log }: Receiving): Promise<EndResult> {
   const parser = newParser();
   parser.payloadBytesMax = FRAME_PAYLOAD_BYTES_MAX;
   const { connection, welcome } = target.open();
   await welcome;
   target.attach(connection, { socket, parser, early: [] });
   let timer: CpuTimer | undefined;
+  let trimmedLsn = 0;
   while (ring.applied < config.ops) {
     if (target.received > 0) timer ??= new CpuTimer();
     releaseAll(ring);
+    if ((ring.applied - trimmedLsn) * config.opBytes >= CHECKPOINT_BYTES) {
+      trimmedLsn = ring.applied;
+      await log.trimBelow(trimmedLsn + 1);
+    }
     target.pump();
     await systemClock.sleep(PUMP_MS);
   }
@@ -105,8 +118,8 @@ function releaseAll(ring: Ring): void {
   }
 }
 
-async function newTarget(): Promise<{ target: StreamTarget; ring: Ring }> {
-  const log = await SegmentLog.open(await folderLogFiles(`${config.folder}/log`));
+async function newTarget(): Promise<Receiving> {
+  const log = await openTargetLog(config.folder);
   await log.startStream(randomBytes(16), 1);
   const sizes = { arenas: 1, indexSlots: 65536, arenaBytes: 60 << 20 };
   const ring = Ring.create(`${config.memory}/target`, sizes);
@@ -122,7 +135,7 @@ async function newTarget(): Promise<{ target: StreamTarget; ring: Ring }> {
     },
   });
   target.start();
-  return { target, ring };
+  return { target, ring, log };
 }
 
 const receiving = config.form.startsWith("pipe") ? undefined : await newTarget();
@@ -132,10 +145,7 @@ const listener = await TlsListener.listen({
   port: 0,
   credentials,
   onConnection: ({ socket }) => {
-    const run =
-      receiving === undefined
-        ? receivePlain(socket)
-        : receiveStream(socket, receiving.target, receiving.ring);
+    const run = receiving === undefined ? receivePlain(socket) : receiveStream(socket, receiving);
     void run.then((result) => process.stdout.write(`${JSON.stringify(result)}\n`));
   },
 });

@@ -24,6 +24,7 @@ import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.
 import type { Report } from "../agent-log.ts";
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
+import { RECENT_BYTES } from "../../replication/stream-target.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
@@ -35,8 +36,10 @@ import {
 
 const PUMP_MS = 4;
 const PUMP_IDLE_MS_MAX = 20;
-const TRIM_MS = 5000;
+const TRIM_MS = 500;
 const DRAIN_MS = 600_000;
+/** As many segments as are trimmed together, behind a checkpoint of 256 MiB. */
+const SPARE_SEGMENTS = 5;
 /** Of what a source meets while it connects. */
 export const ITSELF = "Nothing is to be done: it is tried again by itself.";
 
@@ -87,7 +90,7 @@ export class TargetJob {
     makePrivateFolder(home);
     makePrivateFolder(record.replica);
     for (const mount of record.mounts) makePrivateFolder(replicaOf(record, mount));
-    const log = await SegmentLog.open(await folderLogFiles(`${home}/log`));
+    const log = await openTargetLog(home);
     const job = new TargetJob({ home, clock, log, record, report, onBroken });
     job.#save({});
     const { promotion } = record;
@@ -272,7 +275,7 @@ export class TargetJob {
   async #renewLog(): Promise<void> {
     await this.#log.close();
     removeTree(`${this.#home}/log`);
-    this.#log = await SegmentLog.open(await folderLogFiles(`${this.#home}/log`));
+    this.#log = await openTargetLog(this.#home);
   }
 
   async #run(): Promise<void> {
@@ -379,6 +382,12 @@ export class TargetJob {
     }
     removeEmptyFolder(this.#home);
   }
+}
+
+/** In `home`, the job's folder. @throws LOG_DAMAGED, LOG_IO, LOG_FULL */
+export async function openTargetLog(home: string): Promise<SegmentLog> {
+  const files = await folderLogFiles(`${home}/log`);
+  return SegmentLog.open(files, { sparesMax: SPARE_SEGMENTS, recentBytes: RECENT_BYTES });
 }
 
 function stopped(): StandinError {
