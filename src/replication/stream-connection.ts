@@ -26,7 +26,7 @@ export interface StreamConnection {
 }
 
 const ZSTD_LEVEL = 1;
-/** zlib's least. Chunks as large as what comes out spare it joining them: 30 to 50 % of its time. */
+/** zlib's least. A chunk as large as what comes out spares it joining many: a third of its time. */
 const CHUNK_BYTES_MIN = 64;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
