@@ -386,6 +386,30 @@ test("ApplierRuntime copies nothing from a file that a resync has yet to compare
   bench.assertEqual();
 });
 
+test("ApplierRuntime copies nothing wrong behind what a resync has compared already", () => {
+  const bench = afterGap(
+    (source) => {
+      for (const name of ["to", "from"]) {
+        source.create(name);
+        source.write(name, 0, Buffer.from("before"));
+      }
+    },
+    (source) => {
+      for (const name of ["to", "from"]) source.write(name, 0, Buffer.from("behind"));
+    },
+  );
+  const { source, runtime } = bench;
+  const answerOne = (): void => {
+    do runtime.housekeep(performance.now());
+    while (source.serve(1) === 0);
+    runtime.applyBatch(() => 0, 1);
+  };
+  while (runtime.control.state.differing === 0) answerOne(); // up to the hashes of "to"
+  source.copy("to", 6, "from", 0, 6);
+  bench.settle();
+  bench.assertEqual();
+});
+
 test("ApplierRuntime follows a directory into one that it believes to be below", () => {
   const bench = afterGap(
     (source) => {

@@ -213,11 +213,9 @@ export class ContentApplier {
     const replica = this.#replica;
     const { tree } = replica;
     const isMissing = source === 0 || tree.has(source, NodeFlag.absent | NODE_WANTED);
-    // What will be compared itself may take what is wrong.
-    const isDoubtful = !isMissing && this.#isUnproven(source) && !this.#isUnproven(node);
     // Where the data comes from is not on the replica, or not known to be right: ask for the
-    // outcome instead.
-    if (isMissing || isDoubtful) {
+    // outcome instead. Also where it goes to what has yet to be compared: that may have begun.
+    if (isMissing || this.#isUnproven(source)) {
       replica.want(node, true);
       replica.pending.set(node, op.mtimeSec, op.mtimeNsec);
       return;
