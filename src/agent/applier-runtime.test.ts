@@ -2,127 +2,23 @@ import assert from "node:assert/strict";
 import {
   closeSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
-import { after, test } from "node:test";
-import { Ring } from "../journal/ring.ts";
+import { test } from "node:test";
 import { PassKind } from "../mirror/pass-state.ts";
-import { WANTED } from "../model/node-tree.ts";
 import { RandomOperations } from "../../test/support/random-operations.ts";
 import { Prng } from "../base/prng.ts";
-import { cString, setxattr, umask } from "../platform/libc.ts";
+import { cString, setxattr } from "../platform/libc.ts";
 import { getInodeFlags, setInodeFlags } from "../platform/replica-files.ts";
 import { compareTrees } from "../../test/support/compare-trees.ts";
-import { FakeSource } from "../../test/support/fake-source.ts";
-import { ApplierRuntime, type Notice } from "./applier-runtime.ts";
-
-umask(0);
-const made: string[] = [];
-after(() => {
-  for (const path of made) rmSync(path, { recursive: true, force: true });
-});
-
-export class Bench {
-  readonly home = mkdtempSync(`${tmpdir()}/standin-applier-`);
-  readonly shm = mkdtempSync("/dev/shm/standin-applier-");
-  readonly ring: Ring;
-  readonly source: FakeSource;
-  readonly notices: Notice[] = [];
-  readonly ended: PassKind[] = [];
-  runtime!: ApplierRuntime;
-  readonly orphans: "keep" | "aside" | "delete";
-  readonly exclude: string[];
-
-  constructor(
-    options: {
-      prepare?: (bench: { source: string; replica: string }) => void;
-      orphans?: "keep" | "aside" | "delete";
-      exclude?: string[];
-    } = {},
-  ) {
-    made.push(this.home, this.shm);
-    this.orphans = options.orphans ?? "delete";
-    this.exclude = options.exclude ?? [];
-    mkdirSync(this.sourcePath);
-    mkdirSync(this.replicaPath);
-    options.prepare?.({ source: this.sourcePath, replica: this.replicaPath });
-    this.ring = Ring.create(`${this.shm}/ring`, {
-      arenas: 2,
-      indexSlots: 1 << 14,
-      arenaBytes: 16 << 20,
-    });
-    this.source = new FakeSource(this.sourcePath, this.ring);
-    this.start();
-  }
-
-  get sourcePath(): string {
-    return `${this.home}/source`;
-  }
-  get replicaPath(): string {
-    return `${this.home}/replica`;
-  }
-
-  start(): void {
-    this.runtime = new ApplierRuntime(
-      {
-        shmDir: this.shm,
-        mounts: [{ index: 0, rootIno: this.source.rootIno, replica: this.replicaPath }],
-        orphans: this.orphans,
-        rules: { exclude: this.exclude },
-      },
-      {
-        notice: (notice) => this.notices.push(notice),
-        passStarted: () => {},
-        passEnded: (kind) => this.ended.push(kind),
-      },
-    );
-  }
-
-  round(): number {
-    this.runtime.housekeep(performance.now());
-    const served = this.source.serve();
-    return served + this.runtime.applyBatch(() => performance.now(), performance.now() + 1000);
-  }
-
-  /** Until nothing moves any more. */
-  settle(): void {
-    const end = performance.now() + 20_000;
-    for (let quiet = 0; quiet < 3; ) {
-      if (performance.now() > end) assert.fail(`it never settles: ${this.state()}`);
-      const isBusy =
-        this.round() > 0 || this.runtime.control.isPassActive || this.runtime.tree.wantedCount > 0;
-      quiet = isBusy ? 0 : quiet + 1;
-    }
-    this.runtime.applier.replica.flush();
-  }
-
-  state(): string {
-    const { control, tree } = this.runtime;
-    const notices = this.notices.slice(-10);
-    const wanted = [];
-    for (let node = 1; node < tree.nodeHigh; node++) {
-      if (!tree.exists(node) || !tree.has(node, WANTED)) continue;
-      const path = Buffer.from(tree.path(node) ?? "?").toString();
-      const flags = [0x10, 0x20, 0x40].map((flag) => tree.has(node, flag));
-      const parent = tree.directoryOf(tree.firstLink(node));
-      wanted.push({ path, flags, type: tree.type(node), absent: tree.has(parent, 0x10) });
-    }
-    return JSON.stringify({ outstanding: control.outstanding, wanted, notices });
-  }
-
-  assertEqual(): void {
-    assert.deepEqual(compareTrees(this.sourcePath, this.replicaPath), []);
-  }
-}
+import { ApplierBench } from "../../test/support/applier-bench.ts";
 
 test("ApplierRuntime mirrors what is there and applies what is done afterwards", () => {
-  const bench = new Bench({
+  const bench = new ApplierBench({
     prepare: ({ source }) => {
       mkdirSync(`${source}/a/b`, { recursive: true });
       writeFileSync(`${source}/a/b/file`, "hello");
@@ -162,7 +58,7 @@ test("ApplierRuntime mirrors what is there and applies what is done afterwards",
 });
 
 test("ApplierRuntime makes an older replica equal and puts aside what is not the source's", () => {
-  const bench = new Bench({
+  const bench = new ApplierBench({
     orphans: "aside",
     prepare: ({ source, replica }) => {
       mkdirSync(`${source}/same`);
@@ -186,7 +82,7 @@ test("ApplierRuntime makes an older replica equal and puts aside what is not the
 });
 
 test("ApplierRuntime brings back what somebody changed on the replica", () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const { source } = bench;
   bench.settle();
   source.mkdir("d");
@@ -218,7 +114,7 @@ test("ApplierRuntime brings back what somebody changed on the replica", () => {
 });
 
 test("ApplierRuntime copies nothing that is excluded, and follows what crosses the border", () => {
-  const bench = new Bench({
+  const bench = new ApplierBench({
     exclude: ["*.tmp", "/cache/**"],
     prepare: ({ source }) => {
       mkdirSync(`${source}/cache/deep`, { recursive: true });
@@ -249,7 +145,7 @@ test("ApplierRuntime copies nothing that is excluded, and follows what crosses t
 });
 
 test("ApplierRuntime keeps nameless files until they get a name or are forgotten", () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const { source } = bench;
   bench.settle();
   source.tmpfile(`${bench.home}/nameless-1`);
@@ -266,7 +162,7 @@ test("ApplierRuntime keeps nameless files until they get a name or are forgotten
 });
 
 test("ApplierRuntime gives no ACL to new files that the source's have not", () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const { source } = bench;
   bench.settle();
   source.mkdir("d");
@@ -295,7 +191,7 @@ test("ApplierRuntime gives no ACL to new files that the source's have not", () =
 });
 
 test("ApplierRuntime gives no inode flags to mirrored files that the source's have not", () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const FS_NODUMP_FL = 0x40;
   mkdirSync(`${bench.sourcePath}/d`);
   writeFileSync(`${bench.sourcePath}/d/before`, "text");
@@ -316,7 +212,7 @@ test("ApplierRuntime gives no inode flags to mirrored files that the source's ha
 });
 
 test("ApplierRuntime writes to what is immutable on the replica, and leaves it immutable", () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const { source } = bench;
   bench.settle();
   source.create("f");
@@ -340,97 +236,8 @@ const SEED = Number(process.env.STANDIN_SEED ?? 1);
 const EVERY = Number(process.env.STANDIN_EVERY ?? 100);
 const STEPS = Number(process.env.STANDIN_STEPS ?? 3000);
 
-/** A copy that is complete, then changes that nobody recorded, and a resync that has begun. */
-function afterGap(before: (source: FakeSource) => void, lost: (source: FakeSource) => void): Bench {
-  const bench = new Bench();
-  const { source } = bench;
-  before(source);
-  bench.settle();
-  source.isRecording = false;
-  lost(source);
-  source.isRecording = true;
-  bench.runtime.startPass(PassKind.resync);
-  return bench;
-}
-
-test("ApplierRuntime leaves nothing at a name that an unknown file had before it came", () => {
-  const bench = afterGap(
-    (source) => source.create("name"),
-    (source) => {
-      // First: it must not get the inode number of the other.
-      source.create("unknown");
-      source.remove("name");
-    },
-  );
-  const { source, runtime } = bench;
-  source.link("name", "unknown");
-  runtime.housekeep(performance.now());
-  assert.equal(source.serve(1), 1, "the root's listing");
-  runtime.applyBatch(() => 0, 1);
-  source.rename("name", "other");
-  bench.settle();
-  bench.assertEqual();
-});
-
-test("ApplierRuntime copies nothing from a file that a resync has yet to compare", () => {
-  const bench = afterGap(
-    (source) => {
-      source.create("from");
-      source.write("from", 0, Buffer.from("before"));
-    },
-    (source) => source.write("from", 0, Buffer.from("behind")),
-  );
-  bench.source.create("to");
-  bench.source.copy("to", 0, "from", 0, 6);
-  bench.settle();
-  bench.assertEqual();
-});
-
-test("ApplierRuntime copies nothing wrong behind what a resync has compared already", () => {
-  const bench = afterGap(
-    (source) => {
-      for (const name of ["to", "from"]) {
-        source.create(name);
-        source.write(name, 0, Buffer.from("before"));
-      }
-    },
-    (source) => {
-      for (const name of ["to", "from"]) source.write(name, 0, Buffer.from("behind"));
-    },
-  );
-  const { source, runtime } = bench;
-  const answerOne = (): void => {
-    do runtime.housekeep(performance.now());
-    while (source.serve(1) === 0);
-    runtime.applyBatch(() => 0, 1);
-  };
-  while (runtime.control.state.differing === 0) answerOne(); // up to the hashes of "to"
-  source.copy("to", 6, "from", 0, 6);
-  bench.settle();
-  bench.assertEqual();
-});
-
-test("ApplierRuntime follows a directory into one that it believes to be below", () => {
-  const bench = afterGap(
-    (source) => {
-      source.mkdir("inner");
-      source.mkdir("outer");
-      source.rename("inner", "outer/inner");
-      source.mkdir("third");
-    },
-    (source) => source.rename("outer/inner", "third/inner"),
-  );
-  const { source, runtime } = bench;
-  runtime.housekeep(performance.now());
-  assert.equal(source.serve(2), 2, "the listings of the root and of inner");
-  runtime.applyBatch(() => 0, 1);
-  source.rename("outer", "third/inner/outer");
-  bench.settle();
-  bench.assertEqual();
-});
-
 test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   bench.settle();
   const operations = new RandomOperations(bench.source, new Prng(SEED));
   for (let i = 0; i < STEPS; i++) {
@@ -450,7 +257,7 @@ test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
 });
 
 test(`ApplierRuntime mirrors while operations go on, and after gaps (seed ${SEED})`, () => {
-  const bench = new Bench();
+  const bench = new ApplierBench();
   const prng = new Prng(SEED);
   const operations = new RandomOperations(bench.source, prng);
   for (let turn = 0; turn < 8; turn++) {

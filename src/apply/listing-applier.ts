@@ -239,9 +239,8 @@ export class ListingApplier {
     const tree = this.#tree;
     if (node === tree.root(tree.mount(node)) || node === directory) return;
     if (tree.isBelow(directory, node)) {
-      // Above and below have changed places; the lower one waits for its own turn.
-      this.#removal.detach(tree.firstLink(directory));
-      if (tree.isBelow(directory, node)) return;
+      this.#cutBetween(directory, node);
+      if (!tree.exists(directory) || tree.isBelow(directory, node)) return;
     }
     if (tree.has(node, NodeFlag.absent)) {
       tree.begin();
@@ -249,6 +248,30 @@ export class ListingApplier {
       tree.addLink(node, directory, name);
       tree.commit();
     } else this.#removal.moveDirectory(node, directory, name);
+  }
+
+  /**
+   * Above and below have changed places. The lowest link that no listing of this pass has shown is
+   * taken for wrong: what it leads to waits for its own turn.
+   */
+  #cutBetween(directory: number, above: number): void {
+    const tree = this.#tree;
+    const first = tree.firstLink(directory);
+    let link = first;
+    while (this.#isShown(link) && tree.directoryOf(link) !== above) {
+      link = tree.firstLink(tree.directoryOf(link));
+    }
+    if (this.#isShown(link)) link = first;
+    const parent = tree.directoryOf(link);
+    // Its turn may be over: then it would not come back.
+    if (this.#isShown(link)) tree.change(() => tree.setFlags(parent, NodeFlag.wantListing));
+    this.#removal.detach(link);
+  }
+
+  #isShown(link: number): boolean {
+    const tree = this.#tree;
+    const parent = tree.directoryOf(link);
+    return tree.listedIn(parent) === this.pass || tree.has(parent, NodeFlag.listing);
   }
 
   #linkHere(node: number, directory: number, name: Uint8Array): void {

@@ -373,6 +373,8 @@ export class Resolver {
   }
 
   #wantListing(directory: number): void {
+    // The source has no private directory that could be listed.
+    if (directory === this.#tree.privateDirectory(this.#tree.mount(directory))) return;
     if (!this.#changing) this.#begin();
     this.#tree.setFlags(directory, NodeFlag.wantListing);
     this.#wanted.push(directory);

@@ -291,8 +291,12 @@ export class TargetJob {
         pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
         seen = progress;
         if (this.#clock.monotonicMs() > trimAtMs) {
-          trimAtMs = this.#clock.monotonicMs() + TRIM_MS;
-          await life.trim().catch((error: unknown) => this.#complain(error));
+          // The disk may take its time, and the stream is not to wait for it.
+          trimAtMs = Number.POSITIVE_INFINITY;
+          void life
+            .trim()
+            .catch((error: unknown) => this.#complain(error))
+            .finally(() => (trimAtMs = this.#clock.monotonicMs() + TRIM_MS));
         }
       }
       await this.#clock.sleep(pauseMs, signal);

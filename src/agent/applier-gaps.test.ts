@@ -1,0 +1,125 @@
+/** What a resync makes of changes that nobody recorded, while others go on. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ApplierBench } from "../../test/support/applier-bench.ts";
+import type { FakeSource } from "../../test/support/fake-source.ts";
+import { PassKind } from "../mirror/pass-state.ts";
+
+/** A copy that is complete, then changes that nobody recorded, and a resync that has begun. */
+function afterGap(
+  before: (source: FakeSource) => void,
+  lost: (source: FakeSource) => void,
+): ApplierBench {
+  const bench = new ApplierBench();
+  const { source } = bench;
+  before(source);
+  bench.settle();
+  source.isRecording = false;
+  lost(source);
+  source.isRecording = true;
+  bench.runtime.startPass(PassKind.resync);
+  return bench;
+}
+
+test("ApplierRuntime leaves nothing at a name that an unknown file had before it came", () => {
+  const bench = afterGap(
+    (source) => source.create("name"),
+    (source) => {
+      // First: it must not get the inode number of the other.
+      source.create("unknown");
+      source.remove("name");
+    },
+  );
+  const { source, runtime } = bench;
+  source.link("name", "unknown");
+  runtime.housekeep(performance.now());
+  assert.equal(source.serve(1), 1, "the root's listing");
+  runtime.applyBatch(() => 0, 1);
+  source.rename("name", "other");
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime copies nothing from a file that a resync has yet to compare", () => {
+  const bench = afterGap(
+    (source) => {
+      source.create("from");
+      source.write("from", 0, Buffer.from("before"));
+    },
+    (source) => source.write("from", 0, Buffer.from("behind")),
+  );
+  bench.source.create("to");
+  bench.source.copy("to", 0, "from", 0, 6);
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime copies nothing wrong behind what a resync has compared already", () => {
+  const bench = afterGap(
+    (source) => {
+      for (const name of ["to", "from"]) {
+        source.create(name);
+        source.write(name, 0, Buffer.from("before"));
+      }
+    },
+    (source) => {
+      for (const name of ["to", "from"]) source.write(name, 0, Buffer.from("behind"));
+    },
+  );
+  while (bench.runtime.control.state.differing === 0) bench.answerOne(); // the hashes of "to"
+  bench.source.copy("to", 6, "from", 0, 6);
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime follows a directory into one that it believes to be below", () => {
+  const bench = afterGap(
+    (source) => {
+      source.mkdir("inner");
+      source.mkdir("outer");
+      source.rename("inner", "outer/inner");
+      source.mkdir("third");
+    },
+    (source) => source.rename("outer/inner", "third/inner"),
+  );
+  const { source, runtime } = bench;
+  runtime.housekeep(performance.now());
+  assert.equal(source.serve(2), 2, "the listings of the root and of inner");
+  runtime.applyBatch(() => 0, 1);
+  source.rename("outer", "third/inner/outer");
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime keeps what it has seen when above and below have changed places", () => {
+  const bench = afterGap(
+    (source) => {
+      // In this order, which is that of the listings.
+      for (const path of ["seen", "seen/below", "above"]) source.mkdir(path);
+      source.rename("seen", "above/seen");
+      source.mkdir("home");
+    },
+    (source) => {
+      source.rename("above/seen", "home/seen");
+      source.rename("above", "home/seen/below/above");
+    },
+  );
+  bench.settle();
+  bench.assertEqual();
+});
+
+test("ApplierRuntime ends a resync that meets a rename of a directory without a place", () => {
+  const bench = afterGap(
+    (source) => {
+      for (const path of ["outer", "outer/inner", "home"]) source.mkdir(path);
+    },
+    (source) => {
+      source.rename("outer/inner", "home/inner");
+      source.rename("outer", "home/outer");
+    },
+  );
+  bench.answerOne(); // the root's listing: outer waits for its turn
+  bench.source.rename("home/outer", "home/inner/outer");
+  bench.settle();
+  bench.assertEqual();
+});
