@@ -123,3 +123,22 @@ test("ApplierRuntime ends a resync that meets a rename of a directory without a 
   bench.settle();
   bench.assertEqual();
 });
+
+test("ApplierRuntime follows what gets the name of a directory that it believes to hold it", () => {
+  for (const come of ["link", "rename"] as const) {
+    const bench = afterGap(
+      (source) => {
+        source.mkdir("name");
+        source.create("name/file");
+      },
+      (source) => {
+        source.rename("name/file", "file");
+        source.remove("name");
+      },
+    );
+    if (come === "link") bench.source.link("name", "file");
+    else bench.source.rename("file", "name");
+    bench.settle();
+    bench.assertEqual();
+  }
+});

@@ -105,7 +105,19 @@ export class Resolver {
     this.#resolved.newParent = this.#territory.presentDirectory(op.mount, op.newParent);
   }
 
+  /** The tree missed that the source has given the number to another node. */
+  #evictStale(op: OpView): void {
+    const { kind } = op;
+    const stale = this.#tree.find(op.mount, op.node);
+    if (stale === 0) return;
+    const isOther = this.#tree.type(stale) !== op.mode >>> 12;
+    const isNamed = kind === OpKind.link || kind === OpKind.rename;
+    const isNew = kind === OpKind.create || kind === OpKind.tmpfile;
+    if (isNew || (isNamed && isOther)) this.#events.evict(stale);
+  }
+
   #namespace(op: OpView): void {
+    this.#evictStale(op);
     switch (op.kind) {
       case OpKind.create:
         this.#create(op);
@@ -134,8 +146,6 @@ export class Resolver {
   #create(op: OpView): void {
     const type = op.mode >>> 12;
     if (this.#territory.known(op.mount, op.parent, op.name, type === TYPE_DIRECTORY) === 0) return;
-    const stale = this.#tree.find(op.mount, op.node);
-    if (stale !== 0) this.#events.evict(stale);
     const directory = this.#tree.find(op.mount, op.parent);
     if (directory === 0) return;
     const link = this.#tree.lookup(directory, op.name);
@@ -169,10 +179,14 @@ export class Resolver {
     return node;
   }
 
-  /** Before the transaction: what a directory still holds that will lose its last name. */
-  #emptyNode(node: number): void {
-    if (this.#tree.firstChild(node) === 0) return;
+  /**
+   * Before the transaction: what a directory holds that is to lose its name, and held only in a
+   * tree that is not right yet. True when there was something: the op's own nodes may be among it.
+   */
+  #emptyNode(node: number): boolean {
+    if (this.#tree.firstChild(node) === 0) return false;
     removeBelow(this.#tree, node, (gone) => this.#events.removed(gone));
+    return true;
   }
 
   /** Within the transaction. The node goes with its last name. Returns true when it did. */
@@ -194,7 +208,7 @@ export class Resolver {
     const node = tree.find(op.mount, op.node);
     const link = tree.lookup(directory, op.name);
     if (link !== 0 && tree.nodeOf(link) === node) return;
-    if (link !== 0) this.#emptyNode(tree.nodeOf(link));
+    if (link !== 0 && this.#emptyNode(tree.nodeOf(link))) return this.#link(op);
     this.#begin();
     this.#place(directory, op.name);
     const isPresent = node !== 0 && this.#territory.isPresent(node);
@@ -293,13 +307,7 @@ export class Resolver {
       return;
     }
     const replaced = to === 0 ? 0 : tree.nodeOf(to);
-    if (replaced !== 0 && tree.isBelow(tree.directoryOf(from), replaced)) {
-      // A directory cannot be replaced while it holds something, so the tree is not right here.
-      this.#emptyNode(replaced);
-      this.#rename(op);
-      return;
-    }
-    if (replaced !== 0) this.#emptyNode(replaced);
+    if (replaced !== 0 && this.#emptyNode(replaced)) return this.#rename(op);
     this.#begin();
     const resolved = this.#resolved;
     resolved.node = node;
@@ -354,7 +362,7 @@ export class Resolver {
     const stale = fromDirectory === 0 ? 0 : tree.lookup(fromDirectory, op.name);
     const to = tree.lookup(toDirectory, op.name2);
     if (to !== 0 && tree.nodeOf(to) === node) return;
-    if (to !== 0) this.#emptyNode(tree.nodeOf(to));
+    if (to !== 0 && this.#emptyNode(tree.nodeOf(to))) return this.#rename(op);
     this.#begin();
     if (stale !== 0) this.#wantIfKnown(fromDirectory);
     this.#place(toDirectory, op.name2);
@@ -452,8 +460,6 @@ export class Resolver {
 
   #tmpfile(op: OpView): void {
     const tree = this.#tree;
-    const stale = tree.find(op.mount, op.node);
-    if (stale !== 0) this.#events.evict(stale);
     this.#begin();
     const home = tree.privateDirectory(op.mount);
     assert(home !== 0, () => `Resolver: mount ${op.mount} is not of this job`);
