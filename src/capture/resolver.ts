@@ -138,8 +138,6 @@ export class Resolver {
         this.#forget(op);
         return;
       default:
-        undefined;
-        return;
     }
   }
 
@@ -299,8 +297,11 @@ export class Resolver {
     const tree = this.#tree;
     const node = tree.nodeOf(from);
     const to = tree.lookup(toDirectory, op.name2);
-    // Two names of one node: rename(2) leaves both.
-    if (to !== 0 && tree.nodeOf(to) === node) return;
+    if (to !== 0 && tree.nodeOf(to) === node) {
+      // Two names of one node: rename(2) leaves both, if the source's are of one node, too.
+      if (op.extra !== op.node) this.#removePlace(from, tree.directoryOf(from), tree.nameOf(from));
+      return;
+    }
     if (tree.isBelow(toDirectory, node)) {
       // Only a tree that a resync has not put right yet says that it would get below itself.
       this.#relist(tree.directoryOf(from), toDirectory);
