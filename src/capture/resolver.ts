@@ -17,6 +17,7 @@ import { OpKind, type OpView, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../model/
 import { Action, ResolvedOp } from "../model/resolved-op.ts";
 import type { Rules } from "../model/rules.ts";
 import { removeBelow, walkBelow } from "../model/subtree.ts";
+import { evictStale } from "./stale-numbers.ts";
 import { Territory } from "./territory.ts";
 
 export interface ResolverEvents {
@@ -105,19 +106,8 @@ export class Resolver {
     this.#resolved.newParent = this.#territory.presentDirectory(op.mount, op.newParent);
   }
 
-  /** The tree missed that the source has given the number to another node. */
-  #evictStale(op: OpView): void {
-    const { kind } = op;
-    const stale = this.#tree.find(op.mount, op.node);
-    if (stale === 0) return;
-    const isOther = this.#tree.type(stale) !== op.mode >>> 12;
-    const isNamed = kind === OpKind.link || kind === OpKind.rename;
-    const isNew = kind === OpKind.create || kind === OpKind.tmpfile;
-    if (isNew || (isNamed && isOther)) this.#events.evict(stale);
-  }
-
   #namespace(op: OpView): void {
-    this.#evictStale(op);
+    evictStale(this.#tree, op, (node) => this.#events.evict(node));
     switch (op.kind) {
       case OpKind.create:
         this.#create(op);
@@ -206,7 +196,10 @@ export class Resolver {
     const node = tree.find(op.mount, op.node);
     const link = tree.lookup(directory, op.name);
     if (link !== 0 && tree.nodeOf(link) === node) return;
-    if (link !== 0 && this.#emptyNode(tree.nodeOf(link))) return this.#link(op);
+    if (link !== 0 && this.#emptyNode(tree.nodeOf(link))) {
+      this.#link(op);
+      return;
+    }
     this.#begin();
     this.#place(directory, op.name);
     const isPresent = node !== 0 && this.#territory.isPresent(node);
@@ -308,7 +301,10 @@ export class Resolver {
       return;
     }
     const replaced = to === 0 ? 0 : tree.nodeOf(to);
-    if (replaced !== 0 && this.#emptyNode(replaced)) return this.#rename(op);
+    if (replaced !== 0 && this.#emptyNode(replaced)) {
+      this.#rename(op);
+      return;
+    }
     this.#begin();
     const resolved = this.#resolved;
     resolved.node = node;
@@ -363,7 +359,10 @@ export class Resolver {
     const stale = fromDirectory === 0 ? 0 : tree.lookup(fromDirectory, op.name);
     const to = tree.lookup(toDirectory, op.name2);
     if (to !== 0 && tree.nodeOf(to) === node) return;
-    if (to !== 0 && this.#emptyNode(tree.nodeOf(to))) return this.#rename(op);
+    if (to !== 0 && this.#emptyNode(tree.nodeOf(to))) {
+      this.#rename(op);
+      return;
+    }
     this.#begin();
     if (stale !== 0) this.#wantIfKnown(fromDirectory);
     this.#place(toDirectory, op.name2);
