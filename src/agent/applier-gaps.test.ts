@@ -144,19 +144,21 @@ test("ApplierRuntime follows what gets the name of a directory that it believes 
 });
 
 test("ApplierRuntime leaves no name behind where a file goes back to its old one", () => {
-  const bench = afterGap(
-    (source) => {
-      // In this order, which is that of the listings.
-      for (const path of ["new", "old"]) source.mkdir(path);
-      source.create("old/name");
-    },
-    (source) => {
-      source.rename("old/name", "new/name");
-      source.create("old/name");
-    },
-  );
-  for (const _ of ["the root", "new"]) bench.answerOne();
-  bench.source.rename("new/name", "old/name");
-  bench.settle();
-  bench.assertEqual();
+  for (const way of ["rename", "exchange"] as const) {
+    const bench = afterGap(
+      (source) => {
+        // In this order, which is that of the listings.
+        for (const path of ["new", "old"]) source.mkdir(path);
+        source.create("old/name");
+      },
+      (source) => {
+        source.rename("old/name", "new/name");
+        source.create("old/name");
+      },
+    );
+    for (const _ of ["the root", "new"]) bench.answerOne();
+    bench.source[way]("new/name", "old/name");
+    bench.settle();
+    bench.assertEqual();
+  }
 });

@@ -398,7 +398,7 @@ export class Resolver {
     if (from === 0 && to === 0) return;
     const node = from === 0 ? 0 : tree.nodeOf(from);
     const other = to === 0 ? 0 : tree.nodeOf(to);
-    if (node === other) return;
+    if (node === other && op.node === op.extra) return;
     const exact =
       node !== 0 && other !== 0 && tree.ino(node) === op.node && tree.ino(other) === op.extra;
     const loops = exact && (tree.isBelow(newDirectory, node) || tree.isBelow(directory, other));
