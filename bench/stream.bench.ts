@@ -40,7 +40,11 @@ const given = Arguments.parse("Compares the stream with a plain TLS pipe, per pr
   forms: { help: `what is run, of: ${ALL.join(", ")}`, default: ALL.join(",") },
   in: { help: "folder for the work folder", default: "/var/tmp" },
 });
-const FORMS = ALL.filter((form) => given.list("forms").includes(form));
+const FORMS = given.list("forms").map((name) => {
+  const form = ALL.find((one) => one === name);
+  if (form === undefined) throw new Error(`--forms: ${name} is none of ${ALL.join(", ")}`);
+  return form;
+});
 
 interface Run {
   readonly sender: EndResult;

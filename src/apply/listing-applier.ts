@@ -251,8 +251,8 @@ export class ListingApplier {
   }
 
   /**
-   * Above and below have changed places. The lowest link that no listing of this pass has shown is
-   * taken for wrong: what it leads to waits for its own turn.
+   * Above and below have changed places: a link between them is wrong. It is the lowest that no
+   * listing of this pass has shown; what it leads to waits for its own turn.
    */
   #cutBetween(directory: number, above: number): void {
     const tree = this.#tree;
@@ -261,10 +261,11 @@ export class ListingApplier {
     while (this.#isShown(link) && tree.directoryOf(link) !== above) {
       link = tree.firstLink(tree.directoryOf(link));
     }
-    if (this.#isShown(link)) link = first;
-    const parent = tree.directoryOf(link);
-    // Its turn may be over: then it would not come back.
-    if (this.#isShown(link)) tree.change(() => tree.setFlags(parent, NodeFlag.wantListing));
+    if (this.#isShown(link)) {
+      // The turn of each is over: the lowest would not come back without another.
+      link = first;
+      tree.change(() => tree.setFlags(tree.directoryOf(first), NodeFlag.wantListing));
+    }
     this.#removal.detach(link);
   }
 

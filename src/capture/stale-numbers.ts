@@ -2,7 +2,7 @@
  * The source gives the inode number of a node that is gone to the next one. A tree that missed it,
  * behind a gap, still has the old node by that number, perhaps of another type.
  */
-import { type NodeTree, TYPE_DIRECTORY } from "../model/node-tree.ts";
+import { type NodeTree, TYPE_DIRECTORY, TYPE_UNKNOWN } from "../model/node-tree.ts";
 import { OpKind, type OpView } from "../model/op.ts";
 
 /** Hands out what the op shows to be such a node. It must not be in the tree afterwards. */
@@ -10,7 +10,8 @@ export function evictStale(tree: NodeTree, op: OpView, evict: (node: number) => 
   const { kind, mount } = op;
   const look = (ino: number, type: number): void => {
     const node = tree.find(mount, ino);
-    if (node !== 0 && tree.type(node) !== type) evict(node);
+    const known = node === 0 ? TYPE_UNKNOWN : tree.type(node);
+    if (known !== TYPE_UNKNOWN && known !== type) evict(node);
   };
   if (kind >= OpKind.create && kind <= OpKind.rename) look(op.parent, TYPE_DIRECTORY);
   if (kind === OpKind.rename) look(op.newParent, TYPE_DIRECTORY);

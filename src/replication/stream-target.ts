@@ -35,8 +35,8 @@ import { FrameChannel, framePayload, type StreamConnection } from "./stream-conn
 /** Received and not yet written: then the source has to wait. */
 const QUEUED_BYTES_MAX = 32 << 20;
 /**
- * For the log to keep in memory: what may be written between two syncs, and as much again as the
- * feeder may be behind before it reads the files.
+ * For the log to keep in memory: what may be written between two syncs, and by how much the feeder
+ * may be behind what is durable before it reads the files.
  */
 export const RECENT_BYTES: number = QUEUED_BYTES_MAX + (16 << 20);
 /** Of payloads between two uses: as many as may be queued and kept. */

@@ -81,8 +81,11 @@ export class ApplierBench {
 
   /** The source's next answer. */
   answerOne(): void {
-    do this.runtime.housekeep(performance.now());
-    while (this.source.serve(1) === 0);
+    const end = performance.now() + 20_000;
+    do {
+      if (performance.now() > end) assert.fail(`nothing is asked: ${this.state()}`);
+      this.runtime.housekeep(performance.now());
+    } while (this.source.serve(1) === 0);
     this.runtime.applyBatch(() => 0, 1);
   }
 

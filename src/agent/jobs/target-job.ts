@@ -21,10 +21,10 @@ import {
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
+import { RECENT_BYTES } from "../../replication/stream-target.ts";
 import type { Report } from "../agent-log.ts";
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
-import { RECENT_BYTES } from "../../replication/stream-target.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
@@ -37,6 +37,8 @@ import {
 const PUMP_MS = 4;
 const PUMP_IDLE_MS_MAX = 20;
 const TRIM_MS = 500;
+/** After a failure, of which the operator is told each time. */
+const TRIM_AGAIN_MS = 10_000;
 const DRAIN_MS = 600_000;
 /** As many segments as are trimmed together, behind a checkpoint of 256 MiB. */
 const SPARE_SEGMENTS = 5;
@@ -293,18 +295,24 @@ export class TargetJob {
         if (this.#clock.monotonicMs() > trimAtMs) {
           // The disk may take its time, and the stream is not to wait for it.
           trimAtMs = Number.POSITIVE_INFINITY;
-          void life
-            .trim()
-            .catch((error: unknown) => this.#complain(error))
-            .finally(() => (trimAtMs = this.#clock.monotonicMs() + TRIM_MS));
+          void this.#trim(life).then((pauseMs) => {
+            trimAtMs = this.#clock.monotonicMs() + pauseMs;
+          });
         }
       }
       await this.#clock.sleep(pauseMs, signal);
     }
   }
 
-  #complain(error: unknown): void {
-    this.#report("warning", (error as Error).message, { job: this.#record.name });
+  /** Settles with how long the next time is to wait. */
+  async #trim(life: TargetLife): Promise<number> {
+    try {
+      await life.trim();
+      return TRIM_MS;
+    } catch (error) {
+      this.#report("warning", (error as Error).message, { job: this.#record.name });
+      return TRIM_AGAIN_MS;
+    }
   }
 
   /**
