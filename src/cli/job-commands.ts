@@ -16,7 +16,7 @@ import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
 import type { LimitOption, Via } from "./option-values.ts";
 import { outputFor } from "./output.ts";
-import { renderLink, renderUnknownOwners } from "./render-link.ts";
+import { renderLink, renderOnward, renderUnknownOwners } from "./render-link.ts";
 
 export interface ProtectArguments extends AskArguments {
   readonly paths: readonly string[];
@@ -68,8 +68,10 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
 /** From which address each target is connected to; those that have none are left out. */
 function viasOf({ to, via = [] }: ProtectArguments): Readonly<Record<string, string>> {
   const general = via.find(({ agent }) => agent === undefined);
-  const all = to.map((name) => [name, via.find(({ agent }) => agent === name) ?? general] as const);
-  return Object.fromEntries(all.flatMap(([name, own]) => (own ? [[name, own.address]] : [])));
+  const direct = to.map((target) => target.split("/")[0] ?? target);
+  const own = (name: string) => via.find(({ agent }) => agent === name) ?? general;
+  const all = direct.map((name) => [name, own(name)] as const);
+  return Object.fromEntries(all.flatMap(([name, one]) => (one ? [[name, one.address]] : [])));
 }
 
 /** The last part of the path, as far as it can be a name. */
@@ -131,8 +133,10 @@ export async function runJobs(given: AskArguments & { readonly job?: string }): 
     }
   }
   if (replicas.length > 0) output.text(replicaTable(replicas));
-  for (const { name, unknownOwners } of replicas) {
+  for (const { name, unknownOwners, onward, problem } of replicas) {
+    if (problem !== null) output.text(`  ${name}: ${problem}`);
     if (unknownOwners.count > 0) output.text(`  ${name}: ${renderUnknownOwners(unknownOwners)}`);
+    for (const target of onward) output.text(`  ${name}: ${renderOnward(target)}`);
   }
   for (const { id, problem } of problems) output.text(`  job ${id} does not start: ${problem}`);
   return ExitCode.ok;

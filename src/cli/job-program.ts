@@ -61,9 +61,13 @@ type ProtectOptions = Omit<ProtectArguments, "paths">;
 
 /** An address for a server that gets no replica is a slip of the pen. */
 function refuseForeignVia(command: Command, { to, via = [] }: ProtectOptions): void {
-  const foreign = via.find(({ agent }) => agent !== undefined && !to.includes(agent));
+  const direct = to.map((target) => target.split("/")[0]);
+  const foreign = via.find(({ agent }) => agent !== undefined && !direct.includes(agent));
   if (foreign === undefined) return;
-  command.error(`--via ${foreign.agent}=${foreign.address}: ${foreign.agent} is not in --to`);
+  const { agent, address } = foreign;
+  const isBehind = to.some((target) => target.endsWith(`/${agent}`));
+  const why = isBehind ? "gets the changes from another server" : "is not in --to";
+  command.error(`--via ${agent}=${address}: ${agent} ${why}`);
 }
 
 function addProtect(program: Command, setExitCode: SetExitCode): void {
@@ -76,7 +80,10 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
         "restarts, until unprotect.",
     )
     .argument("<path...>", "folders to protect, 8 at most")
-    .requiredOption("--to <agent...>", "servers that get a replica, by name (standin agents)")
+    .requiredOption(
+      "--to <agent...>",
+      "servers that get a replica, by name (standin agents); A/B: B gets it from A",
+    )
     .option("--name <job>", "name of the job (default: the first folder's)")
     .option("--replica <dir>", "folder for the replicas there (default: in the agent's state)")
     .option("--include <glob...>", "copy only what matches")
@@ -126,6 +133,7 @@ believe that they are the one. Use it where the target cannot lose the network a
 Examples:
   standin protect /srv/mail --to mail2
   standin protect /srv/db --to db2 db3 --name db --limit 20M --via db3=10.0.2.1
+  standin protect /srv/mail --to mail2/vienna            vienna gets it from mail2
   standin protect /var/lib/postgresql /srv/files --to shop2 --name shop
   standin protect /srv/home --to home2 --owners name --schedule 'mon-fri 08:00-18:00 2MB/s'
   standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,

@@ -10,7 +10,13 @@ const NONE: LimitStatus = { limitBytes: null, schedule: [], bytesPerSecond: null
 
 function link(limit: LimitStatus, via: string | null): string[] {
   const unknownOwners = { count: 0, names: [] };
-  return renderLink({ agent: "db2", limit, via, unknownOwners } as unknown as TargetStatus);
+  return renderLink({
+    agent: "db2",
+    limit,
+    via,
+    through: null,
+    unknownOwners,
+  } as unknown as TargetStatus);
 }
 
 test("a limit is shown with its end, in local time", () => {

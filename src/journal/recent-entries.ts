@@ -22,24 +22,22 @@ export class RecentEntries {
     this.#bytesMax = bytesMax;
   }
 
-  /**
-   * To be called for every entry, in order: what is kept has no holes. `onForgotten` is told of
-   * each that is not kept any more.
-   */
-  push(recent: RecentEntry, onForgotten?: (entry: LogEntry) => void): void {
+  /** To be called for every entry, in order: what is kept has no holes. */
+  push(recent: RecentEntry): void {
     this.#entries.push(recent);
     this.#bytes += recent.entry.payload.length + OVERHEAD_BYTES;
-    while (this.#bytes > this.#bytesMax) this.#forgetOldest(onForgotten);
+    while (this.#bytes > this.#bytesMax) this.#forgetOldest();
   }
 
-  /** Everything before `lsn` was read. `onForgotten` as in {@link push}. */
-  forgetBelow(lsn: number, onForgotten?: (entry: LogEntry) => void): void {
+  /** Every reader has done with what is before `lsn`; `onDone` is told of each entry of it. */
+  forgetBelow(lsn: number, onDone?: (entry: LogEntry) => void): void {
     while ((this.#entries[this.#start]?.entry.lastLsn ?? lsn) < lsn) {
-      this.#forgetOldest(onForgotten);
+      const entry = this.#forgetOldest();
+      onDone?.(entry);
     }
   }
 
-  #forgetOldest(onForgotten?: (entry: LogEntry) => void): void {
+  #forgetOldest(): LogEntry {
     const oldest = this.#entries[this.#start] as RecentEntry;
     this.#start++;
     this.#bytes -= oldest.entry.payload.length + OVERHEAD_BYTES;
@@ -47,7 +45,7 @@ export class RecentEntries {
       this.#entries = this.#entries.slice(this.#start);
       this.#start = 0;
     }
-    onForgotten?.(oldest.entry);
+    return oldest.entry;
   }
 
   /** The first entry that holds `lsn` or a later one, undefined when that cannot be told. */

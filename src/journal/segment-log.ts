@@ -99,10 +99,10 @@ export class SegmentLog {
   #isStarting = false;
   #isClosed = false;
   /**
-   * Told of each entry that was written and is not kept in memory any more. Where that was for want
-   * of room, a reader may have it in hand, or may not have it yet. Must not throw.
+   * Told of each entry that was in memory until every reader had done with it: its payload is
+   * nobody's any more. Must not throw.
    */
-  onForgotten: ((entry: LogEntry) => void) | undefined;
+  onDone: ((entry: LogEntry) => void) | undefined;
   /** That {@link open} removed behind the last entry: a torn tail, or what a file once was. */
   readonly cutBytes: number;
 
@@ -151,6 +151,15 @@ export class SegmentLog {
     return this.#segments[0]?.header.firstLsn ?? this.#lastLsn + 1;
   }
 
+  /** The same of the stream that is being appended to. */
+  get streamFirstLsn(): number {
+    const { stream } = this;
+    const first = this.#segments.find(({ header }) => {
+      return stream !== undefined && equalBytes(header.stream, stream);
+    });
+    return first?.header.firstLsn ?? this.#lastLsn + 1;
+  }
+
   /** Up to which the files hold everything. A stream's first LSN - 1 when it was just started. */
   get lastLsn(): number {
     return this.#lastLsn;
@@ -174,6 +183,15 @@ export class SegmentLog {
   /** Of all segments. */
   get bytes(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  }
+
+  /** Of its file system, for who is not root. @throws LOG_IO */
+  async freeBytes(): Promise<number> {
+    try {
+      return await this.#files.freeBytes();
+    } catch (error) {
+      throw logIo("asking for the free space of the log's disk", error);
+    }
   }
 
   /**
@@ -281,7 +299,7 @@ export class SegmentLog {
   #forgetDone(): void {
     let least = Number.POSITIVE_INFINITY;
     for (const { doneLsn } of this.#readers) least = Math.min(least, doneLsn);
-    this.#recent.forgetBelow(least, this.onForgotten);
+    this.#recent.forgetBelow(least, this.onDone);
   }
 
   #reached(until: ReadUntil): number {
@@ -396,7 +414,7 @@ export class SegmentLog {
     segment.lastLsn = lastLsn;
     this.#lastLsn = lastLsn;
     const entry = { stream, firstLsn, lastLsn, flags, payload };
-    this.#recent.push({ entry, segment, end: segment.bytes }, this.onForgotten);
+    this.#recent.push({ entry, segment, end: segment.bytes });
   }
 
   async #syncLast(): Promise<void> {

@@ -26,6 +26,10 @@ const HELLO = {
   owners: "name",
   onFailureSeconds: null,
   startCommand: null,
+  onward: {
+    index: 1,
+    targets: [{ agent: "c", index: 2, replica: null, limitBytes: 4096, schedule: [] }],
+  },
 };
 
 test("a hello comes out as it went in", () => {
@@ -54,6 +58,10 @@ test("a hello that could lead out of the state folder, or has a field wrong, is 
     { orphans: "eat" },
     { owners: "nobody" },
     { onFailureSeconds: -5 },
+    { onward: { targets: [] } },
+    { onward: { index: 0, targets: [{ agent: "c", index: -1, schedule: [] }] } },
+    { onward: { index: 0, targets: [{ agent: 7, index: 1, schedule: [] }] } },
+    { onward: { index: 0, targets: [{ agent: "c", index: 1, schedule: "always" }] } },
   ];
   for (const fields of wrong) {
     const hello = { ...HELLO, ...fields };

@@ -16,6 +16,26 @@ export interface StreamMount {
   readonly folder: string;
 }
 
+/** A target that gets a job's ops from another target, which has them on its disk. */
+export interface OnwardTarget {
+  /** Id of its agent. */
+  readonly agent: string;
+  /** Its number among the job's targets: whose an answer is, can be told from it. */
+  readonly index: number;
+  /** Folder for the replica there; null: below the agent's state folder. */
+  readonly replica: string | null;
+  /** Bytes a second, and when others hold, on the way to it; see ScheduledLimit. */
+  readonly limitBytes: number | null;
+  readonly schedule: readonly string[];
+}
+
+/** What a target has to know to send a job's ops on. */
+export interface Onward {
+  /** Its own number among the job's targets. */
+  readonly index: number;
+  readonly targets: readonly OnwardTarget[];
+}
+
 /** Parameters of the hello by which a source opens a stream. */
 export interface StreamHello {
   /** Unique in the fleet, and the same for ever. */
@@ -40,6 +60,8 @@ export interface StreamHello {
   readonly onFailureSeconds: number | null;
   /** Run on the target after a promotion. */
   readonly startCommand: string | null;
+  /** Null: the target sends nothing on, and gets its own answers under its own numbers. */
+  readonly onward: Onward | null;
 }
 
 /** Parameters of the welcome. */
@@ -56,6 +78,8 @@ export interface SourceState {
   readonly engineGeneration: number;
   /** The last op when this was so: it is true behind that op, and not before. */
   readonly lsn: number;
+  /** Who sends is a target itself, and has lost the source: why. What is above may be old. */
+  readonly away?: string;
 }
 
 /** What numbers of the source are called there; null: nothing. */
@@ -90,6 +114,27 @@ export interface TargetState {
   readonly recall?: true;
   readonly asks?: readonly AskTuple[];
   readonly copy?: TargetCopy;
+  /** What a target further on has said, and how it is connected. */
+  readonly onward?: OnwardState;
+}
+
+/** Passed on by the target in between. */
+export interface OnwardState {
+  /** Id of the agent whose target this is of. */
+  readonly agent: string;
+  readonly state?: TargetState;
+  readonly link?: OnwardLinkState;
+}
+
+export interface OnwardLinkState {
+  readonly isConnected: boolean;
+  /** Why it is not connected; null while it is, or when nothing is known. */
+  readonly why: string | null;
+  readonly durable: number;
+  readonly applied: number;
+  readonly bytesSent: number;
+  /** The replica there was promoted: the source must not write any more. Null: no. */
+  readonly promoted: string | null;
 }
 
 /** How the copy is; sent when it changes. */
@@ -165,7 +210,32 @@ export function parseStreamHello(fields: Fields): StreamHello {
     onFailureSeconds:
       fields["onFailureSeconds"] === null ? null : count(fields, "onFailureSeconds"),
     startCommand: typeof fields["startCommand"] === "string" ? fields["startCommand"] : null,
+    onward: parseOnward(fields["onward"]),
   };
+}
+
+/** @throws {FrameError} */
+export function parseOnward(value: unknown): Onward | null {
+  if (value === undefined || value === null) return null;
+  const fields = objectOf(value, "hello");
+  const targets = list(fields, "targets").map((target) => {
+    const { agent, replica, limitBytes, schedule, index } = objectOf(target, "hello");
+    if (typeof agent !== "string") bad("hello");
+    const settings = { limitBytes: limitBytes ?? null, schedule };
+    return {
+      agent,
+      index: count({ index }, "index"),
+      replica: typeof replica === "string" ? replica : null,
+      limitBytes: settings.limitBytes === null ? null : count(settings, "limitBytes"),
+      schedule: texts(settings, "schedule"),
+    };
+  });
+  return { index: count(fields, "index"), targets };
+}
+
+function objectOf(value: unknown, what: string): Fields {
+  if (typeof value !== "object" || value === null) bad(what);
+  return value as Fields;
 }
 
 /** It becomes part of paths on the target. */
@@ -177,8 +247,7 @@ export function isJobId(value: unknown): value is string {
 const FOLDER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/;
 
 function parseMount(value: unknown): StreamMount {
-  const fields = value as Fields;
-  if (typeof value !== "object" || value === null) bad("mount");
+  const fields = objectOf(value, "mount");
   const { path } = fields;
   if (typeof path !== "string" || !path.startsWith("/")) bad("mount");
   const index = count(fields, "index");
@@ -206,17 +275,48 @@ export function parseSourceState(fields: Fields): SourceState {
     gaps: count(fields, "gaps"),
     engineGeneration: count(fields, "engineGeneration"),
     lsn: count(fields, "lsn"),
+    ...(typeof fields["away"] === "string" ? { away: fields["away"].slice(0, 1000) } : {}),
   };
 }
 
 /** @throws {FrameError} */
 export function parseTargetState(fields: Fields): TargetState {
-  const { record, recall, asks, copy } = fields;
+  const { onward } = fields;
+  return {
+    ...parseOwnState(fields),
+    ...(onward === undefined ? {} : { onward: parseOnwardState(objectOf(onward, "state")) }),
+  };
+}
+
+function parseOwnState({ record, recall, asks, copy }: Fields): TargetState {
+  const fields = { record, asks };
   return {
     ...(record === undefined ? {} : { record: count(fields, "record") }),
     ...(recall === true ? { recall } : {}),
     ...(asks === undefined ? {} : { asks: list(fields, "asks").map(parseAsk) }),
     ...(copy === undefined ? {} : { copy: parseCopy(copy) }),
+  };
+}
+
+/** There is one target in between: what is further on is not looked at. */
+function parseOnwardState({ agent, state, link }: Fields): OnwardState {
+  if (typeof agent !== "string") bad("state");
+  return {
+    agent,
+    ...(state === undefined ? {} : { state: parseOwnState(objectOf(state, "state")) }),
+    ...(link === undefined ? {} : { link: parseOnwardLink(objectOf(link, "state")) }),
+  };
+}
+
+function parseOnwardLink(fields: Fields): OnwardLinkState {
+  const { isConnected, why, promoted } = fields;
+  return {
+    isConnected: isConnected === true,
+    why: typeof why === "string" ? why.slice(0, 1000) : null,
+    durable: count(fields, "durable"),
+    applied: count(fields, "applied"),
+    bytesSent: count(fields, "bytesSent"),
+    promoted: typeof promoted === "string" ? promoted.slice(0, 1000) : null,
   };
 }
 
@@ -230,8 +330,7 @@ const DUE: ReadonlySet<unknown> = new Set(["none", "mirror", "resync"]);
 const WORK: ReadonlySet<unknown> = new Set([null, "mirror", "resync", "verify"]);
 
 function parseCopy(value: unknown): TargetCopy {
-  if (typeof value !== "object" || value === null) bad("copy");
-  const fields = value as Fields;
+  const fields = objectOf(value, "copy");
   const { due, work, etaSeconds, isPaused, isReplicaFull, problem } = fields;
   if (!DUE.has(due) || !WORK.has(work)) bad("copy");
   return {
@@ -253,8 +352,8 @@ function parseCopy(value: unknown): TargetCopy {
 }
 
 function parseUnknownOwners(value: unknown): UnknownOwners {
-  if (typeof value !== "object" || value === null) bad("copy");
-  return { count: count(value as Fields, "count"), names: texts(value as Fields, "names") };
+  const fields = objectOf(value, "copy");
+  return { count: count(fields, "count"), names: texts(fields, "names") };
 }
 
 /** @throws {FrameError} */

@@ -9,6 +9,7 @@ import { NO_ROOM, type Ring, RingWriter } from "../journal/ring.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom, recordAt } from "../model/op-records.ts";
 import type { Clock } from "../platform/clock.ts";
+import type { AnswerRouting } from "./answer-routing.ts";
 import type { OwnerMapper } from "./owner-mapper.ts";
 
 /** The target's ring has one writer. */
@@ -22,14 +23,23 @@ export class RingFeeder {
   readonly #reader: LogReader;
   readonly #clock: Clock;
   readonly #owners: OwnerMapper | undefined;
+  readonly #routing: AnswerRouting | undefined;
   #wake = new AbortController();
   #fed = 0;
 
   /**
    * Goes on where an earlier feeder of this ring ended or was killed. `owners`: where they go by
-   * name.
+   * name. `routing`: where the log has others' answers, too.
    */
-  constructor(log: SegmentLog, ring: Ring, clock: Clock, owners?: OwnerMapper) {
+  constructor(
+    log: SegmentLog,
+    ring: Ring,
+    clock: Clock,
+    {
+      owners,
+      routing,
+    }: { owners?: OwnerMapper | undefined; routing?: AnswerRouting | undefined } = {},
+  ) {
     ring.takeBackHole();
     this.#ring = ring;
     this.#writer = new RingWriter(ring, ARENA);
@@ -37,6 +47,7 @@ export class RingFeeder {
     this.#reader.onAppended = () => this.#wake.abort();
     this.#clock = clock;
     this.#owners = owners;
+    this.#routing = routing;
   }
 
   /** Ops brought by this feeder. */
@@ -65,7 +76,8 @@ export class RingFeeder {
     }
     const next = this.#ring.head + 1;
     if (entry.lastLsn < next) return;
-    const { payload } = batchFrom(entry, next);
+    const records = batchFrom(entry, next);
+    const { payload } = this.#routing?.route(records) ?? records;
     await this.#owners?.prepare(payload, signal);
     if (signal.aborted) return;
     for (let at = 0; at < payload.length; ) {

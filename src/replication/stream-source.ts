@@ -19,7 +19,6 @@ import {
   type StreamWelcome,
   type TargetState,
 } from "../protocol/stream-messages.ts";
-import type { OpReader, OpStore } from "./op-store.ts";
 import type { OwnerTeller } from "./owner-teller.ts";
 import { Sender, SENDER_DEFAULTS, type SenderEffect, type SenderEvent } from "./sender.ts";
 import { FrameChannel, type StreamConnection } from "./stream-connection.ts";
@@ -27,14 +26,30 @@ import { FrameChannel, type StreamConnection } from "./stream-connection.ts";
 /** Off, always, or only while the network and not the processor holds up the stream. */
 export type Compression = "off" | "on" | "adaptive";
 
+/** Where the ops are that are sent. */
+export interface OpSource {
+  /** A cursor for one connection. */
+  reader(): OpCursor;
+}
+
+export interface OpCursor {
+  /**
+   * Ops from `from` on, in memory of their own or from `pool`; undefined when there is none yet.
+   * @throws when they are not kept any more
+   */
+  read(from: number, bytesMax: number, pool: PayloadPool): Promise<OpRecords | undefined>;
+  close(): Promise<void>;
+}
+
 export interface StreamSourceOptions {
   readonly clock: Clock;
-  readonly store: OpStore;
+  readonly store: OpSource;
   /** Opens a connection and says hello. @throws {StandinError} */
   readonly connect: (
     signal: AbortSignal,
   ) => Promise<{ readonly connection: StreamConnection; readonly welcome: StreamWelcome }>;
-  readonly ringState: () => SourceState;
+  /** Undefined while nothing is known of it. */
+  readonly ringState: () => SourceState | undefined;
   readonly onTarget: (state: TargetState) => void;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
   readonly compression: Compression;
@@ -56,7 +71,7 @@ const CROWDED_MS = 1000;
 export class StreamSource {
   readonly #options: StreamSourceOptions;
   /** Of the connection in hand: a read of an earlier one may still be under way. */
-  #reader: OpReader | undefined;
+  #reader: OpCursor | undefined;
   readonly #sender = new Sender(0, SENDER_DEFAULTS);
   readonly #events: SenderEvent[] = [];
   readonly #pool = new PayloadPool(POOL_BYTES_MAX);
@@ -102,6 +117,11 @@ export class StreamSource {
     this.#step({ kind: "allowance", bytes: allowance });
     this.#step({ kind: "available", lsn: availableLsn });
     this.#sendState();
+  }
+
+  /** Begins anew on another connection, if there is one. */
+  reconnect(why: string): void {
+    this.#channel?.close(why);
   }
 
   async stop(): Promise<void> {
@@ -231,6 +251,7 @@ export class StreamSource {
   #sendState(): void {
     if (this.#channel === undefined) return;
     const state = this.#options.ringState();
+    if (state === undefined) return;
     if (this.#stateSent !== undefined && isSameState(this.#stateSent, state)) return;
     this.#stateSent = state;
     this.#channel.sendJson(FrameType.source, state);
@@ -262,6 +283,7 @@ function isSameState(one: SourceState, other: SourceState): boolean {
   return (
     one.recording === other.recording &&
     one.gaps === other.gaps &&
-    one.engineGeneration === other.engineGeneration
+    one.engineGeneration === other.engineGeneration &&
+    one.away === other.away
   );
 }

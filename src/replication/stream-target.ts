@@ -27,6 +27,7 @@ import {
   type TargetCopy,
   type TargetState,
 } from "../protocol/stream-messages.ts";
+import type { AnswerRouting } from "./answer-routing.ts";
 import type { OwnerMapper } from "./owner-mapper.ts";
 import { Receiver, type ReceiverEffect, type ReceiverEvent } from "./receiver.ts";
 import { RingFeeder } from "./ring-feeder.ts";
@@ -53,6 +54,8 @@ export interface StreamTargetOptions {
   readonly ring: Ring;
   /** Where files belong to users and groups by name. */
   readonly owners: OwnerMapper | undefined;
+  /** Where the ops are sent on, and hold others' answers. */
+  readonly routing: AnswerRouting | undefined;
   /** How the copy is, for the source. */
   readonly copy: () => TargetCopy;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
@@ -73,6 +76,8 @@ export class StreamTarget {
   #current = 0;
   #batch: AppendedEntry | undefined;
   #source: SourceState | undefined;
+  /** What was last said, whatever of it was reached. */
+  #sourceSaid: SourceState | undefined;
   /** What the source has said, of a moment that the replica has not reached. */
   #sourceAhead: SourceState | undefined;
   /** The state in hand was said on this connection, not an earlier one. */
@@ -89,16 +94,13 @@ export class StreamTarget {
   #feeding: Promise<void> = Promise.resolve();
 
   constructor(options: StreamTargetOptions) {
-    const { log, ring, clock, owners } = options;
+    const { log, ring, clock, owners, routing } = options;
     this.#options = options;
     // First: it puts the ring in order, and so may change its head.
-    this.#feeder = new RingFeeder(log, ring, clock, owners);
+    this.#feeder = new RingFeeder(log, ring, clock, { owners, routing });
     this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#queue = new CommandQueue(ring);
-    // Only the feeder reads this log. What it has brought to the ring nobody looks at any more.
-    log.onForgotten = ({ lastLsn, payload }) => {
-      if (lastLsn <= ring.head) this.#pool.giveBack(payload);
-    };
+    log.onDone = ({ payload }) => this.#pool.giveBack(payload);
   }
 
   get isConnected(): boolean {
@@ -113,6 +115,10 @@ export class StreamTarget {
   /** Ops that were sent again, and were there already. */
   get duplicates(): number {
     return this.#receiver.duplicates;
+  }
+  /** What the source said last; undefined while it has said nothing on its connection. */
+  get sourceSaid(): SourceState | undefined {
+    return this.#sourceSaid;
   }
   /** Why the log does not take or give ops, in words. */
   get problem(): string | undefined {
@@ -151,6 +157,7 @@ export class StreamTarget {
     this.#copySent = "";
     this.#wasAttached = true;
     this.#sourceAhead = undefined;
+    this.#sourceSaid = undefined;
     this.#isSourceKnown = false;
     this.#current = connection;
     // Questions that were under way on an earlier connection are lost: all are asked again.
@@ -209,10 +216,16 @@ export class StreamTarget {
     this.#sendCopy(channel);
   }
 
+  /** To the source, if it is connected; else it is lost. */
+  tell(state: TargetState): void {
+    const channel = this.#channels.get(this.#current);
+    if (channel !== undefined && !channel.isClosed) channel.sendJson(FrameType.asks, state);
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort();
-    // A write may still be under way when the ring is not there any more.
-    this.#options.log.onForgotten = undefined;
+    // A write may still be under way when another life of the target reads the log.
+    this.#options.log.onDone = undefined;
     for (const channel of this.#channels.values()) channel.close("the target was stopped");
     for (const resolve of this.#welcomes.values()) resolve(undefined);
     this.#welcomes.clear();
@@ -308,7 +321,8 @@ export class StreamTarget {
       case FrameType.source:
         this.#step({ kind: "heard", connection });
         if (connection === this.#current) {
-          this.#sourceAhead = parseSourceState(parseJsonPayload(frame.payload));
+          this.#sourceSaid = parseSourceState(parseJsonPayload(frame.payload));
+          this.#sourceAhead = this.#sourceSaid;
           this.#reachSource();
         }
         break;

@@ -68,7 +68,7 @@ function checkCopy(servers: Servers): void {
   servers.flush();
   assert.deepEqual(compareTrees(servers.folder, servers.replica()), []);
   const { passes, gaps, diverged } = readOpAccount(servers.shmOf("replicas"));
-  const { firstPasses } = servers;
+  const firstPasses = servers.firstPasses();
   assert.deepEqual({ passes, gaps, diverged }, { passes: firstPasses, gaps: 0, diverged: 0 });
 }
 

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 
 import { Prng } from "../../src/base/prng.ts";
+import type { AgentRun } from "./agent-run.ts";
 import { compareTrees } from "./compare-trees.ts";
 import { Load } from "./load.ts";
 import { assertEachOnce, readOpAccount } from "./op-account.ts";
@@ -16,7 +17,7 @@ import type { Servers } from "./two-servers.ts";
 export const SEED = Number(process.env.STANDIN_SEED ?? 1);
 
 export interface Disturbance {
-  /** Appliers that it has killed, not counting those that end with their agent. */
+  /** Appliers of the first target that it has killed, not counting those that end with their agent. */
   readonly appliersKilled: number;
 }
 
@@ -34,8 +35,10 @@ export async function disturbUnderLoad(
     const { ops, shown, longestMs, allowedMs } = await load.stop();
     t.diagnostic(shown);
     servers.flush();
-    const deaths = appliersKilled + servers.target.starts - 1;
-    checkCopy(t, servers, deaths);
+    for (const agent of servers.targets) {
+      const killed = agent === servers.target ? appliersKilled : 0;
+      checkCopy(t, servers, agent, killed + agent.starts - 1);
+    }
     assert.ok(ops > 0, "the applications did something");
     assert.ok(longestMs <= allowedMs, shown);
   } catch (error) {
@@ -44,27 +47,31 @@ export async function disturbUnderLoad(
   }
 }
 
-function checkCopy(t: TestContext, servers: Servers, deaths: number): void {
+function checkCopy(t: TestContext, servers: Servers, agent: AgentRun, deaths: number): void {
   const { lsn } = servers.status();
-  const { appliedLsn, due } = servers.replicaStatus();
-  const account = readOpAccount(servers.shmOf("replicas"));
+  const { appliedLsn, due } = servers.replicaStatus(agent);
+  const account = readOpAccount(servers.replicaShm(agent));
   const { behind, begun, repeats, passes, gaps } = account;
   t.diagnostic(
     `LSN ${behind + 1} to ${lsn}: ${begun} ops begun, ${repeats} of them again by the successor ` +
       `of one of ${deaths} killed appliers, ${account.diverged} diverged`,
   );
-  assert.deepEqual(compareTrees(servers.folder, servers.replica()), [], "the replica is equal");
+  assert.deepEqual(
+    compareTrees(servers.folder, servers.replica(agent)),
+    [],
+    "the replica is equal",
+  );
   assert.deepEqual({ appliedLsn, due }, { appliedLsn: lsn, due: "none" });
   assertEachOnce(account, deaths);
   // Else a comparison could have mended what the stream did wrong.
-  const expected = { passes: servers.firstPasses, gaps: 0 };
+  const expected = { passes: servers.firstPasses(agent), gaps: 0 };
   assert.deepEqual({ passes, gaps }, expected, "nothing had to be mended");
-  assert.deepEqual(warnings(servers), [], "no file was found different");
+  assert.deepEqual(warnings(agent), [], "no file was found different");
 }
 
-/** Of the target, about files. */
-export function warnings(servers: Servers): unknown[] {
-  return servers.target.history.filter(({ message }) =>
+/** Of a target, about files. */
+export function warnings(target: AgentRun): unknown[] {
+  return target.history.filter(({ message }) =>
     /diverged|unsupported|unreadable|compared/.test(String(message)),
   );
 }

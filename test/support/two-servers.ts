@@ -12,6 +12,7 @@ import type { TestContext } from "node:test";
 import type { JobStatus, ReplicaStatus, SourceStatus } from "../../src/agent/jobs/job-status.ts";
 import { Ring } from "../../src/journal/ring.ts";
 import { HeaderAt } from "../../src/journal/ring-layout.ts";
+import { shortHash } from "../../src/platform/files.ts";
 import { readMountTable } from "../../src/platform/mount-table.ts";
 import { AgentRun, until } from "./agent-run.ts";
 import { describeRing } from "./describe-ring.ts";
@@ -30,6 +31,8 @@ export interface ServersOptions {
   readonly isolated?: boolean;
   readonly targetPrefix?: readonly string[];
   readonly targetState?: string;
+  /** The second one sends on to all others; else the first one sends to each. */
+  readonly isChained?: boolean;
 }
 
 export class Servers {
@@ -38,12 +41,14 @@ export class Servers {
   /** All that {@link protect} protects: {@link folder} and what a test adds. */
   readonly folders: string[];
   readonly home: string;
-  #firstPasses = 1;
+  readonly #firstPasses = new Map<AgentRun, number>();
+  readonly #isChained: boolean;
   #network: IsolatedNetwork | undefined;
 
-  private constructor(agents: readonly AgentRun[], home: string) {
+  private constructor(agents: readonly AgentRun[], home: string, isChained: boolean) {
     this.agents = agents;
     this.home = home;
+    this.#isChained = isChained;
     this.folder = join(home, "source");
     this.folders = [this.folder];
     mkdirSync(this.folder);
@@ -56,7 +61,7 @@ export class Servers {
   static async start(
     t: TestContext,
     count = 2,
-    { isolated = false, targetPrefix = [], targetState }: ServersOptions = {},
+    { isolated = false, targetPrefix = [], targetState, isChained = false }: ServersOptions = {},
   ): Promise<Servers> {
     const home = mkdtempSync(join(tmpdir(), "standin-servers-"));
     const agents: AgentRun[] = [];
@@ -71,7 +76,7 @@ export class Servers {
       const state = i === count - 1 ? targetState : undefined;
       agents.push(new AgentRun(t, { prefix: machineOf(i)?.prefix ?? prefixOf(i), state }));
     }
-    const servers = new Servers(agents, home);
+    const servers = new Servers(agents, home, isChained);
     made.servers = servers;
     const [first, ...others] = agents;
     servers.#network = network;
@@ -92,6 +97,10 @@ export class Servers {
   get target(): AgentRun {
     return this.agents[1] as AgentRun;
   }
+  /** All but the source. */
+  get targets(): readonly AgentRun[] {
+    return this.agents.slice(1);
+  }
 
   /** Another folder that is protected with the first one, `name` beside it. */
   addFolder(name: string): string {
@@ -103,18 +112,22 @@ export class Servers {
 
   /** Protects the folders with replicas on all others, and waits until they are complete. */
   async protect(...options: string[]): Promise<void> {
-    const names = this.agents.slice(1).map((_, i) => `s${i + 1}`);
+    const names = this.targets.map((_, i) =>
+      this.#isChained && i > 0 ? `s1/s${i + 1}` : `s${i + 1}`,
+    );
     this.source.json("protect", ...this.folders, "--name", JOB, ...options, "--to", ...names);
     this.flush();
-    this.#firstPasses = readOpAccount(this.shmOf("replicas")).passes;
+    for (const agent of this.targets) {
+      this.#firstPasses.set(agent, readOpAccount(this.replicaShm(agent)).passes);
+    }
   }
 
   /**
    * Passes that the first copy took: two, about once in forty, where the applier has copied a
    * nearly empty folder before its agent asks it to. Those behind them have mended something.
    */
-  get firstPasses(): number {
-    return this.#firstPasses;
+  firstPasses(agent: AgentRun = this.target): number {
+    return this.#firstPasses.get(agent) ?? 1;
   }
 
   /** @throws with what is known of both ends, when it takes too long */
@@ -208,11 +221,10 @@ export class Servers {
   }
 
   /** The target's machine starts anew: what was in its memory is gone. */
-  loseTargetMemory(): void {
-    for (const folder of this.#shared("replicas")) {
-      killUsersOf(folder);
-      rmSync(folder, { recursive: true, force: true });
-    }
+  loseTargetMemory(agent: AgentRun = this.target): void {
+    const folder = this.replicaShm(agent);
+    killUsersOf(folder);
+    rmSync(folder, { recursive: true, force: true });
   }
 
   /** The same of the source. */
@@ -228,9 +240,17 @@ export class Servers {
 
   /** Shared memory of the job: of the sending side, or of the receiving side. */
   shmOf(role: "jobs" | "replicas"): string {
+    if (role === "replicas") return this.replicaShm(this.target);
     const [found] = this.#shared(role);
     if (found === undefined) throw new Error(`no shared memory of ${role}`);
     return found;
+  }
+
+  /** Of the receiving side on one server. */
+  replicaShm(agent: AgentRun): string {
+    const [id] = namesIn(`${agent.state}/replicas`);
+    if (id === undefined) throw new Error("the agent has no replica");
+    return `/dev/shm/standin-to-${id}-${shortHash(`${agent.state}/replicas/${id}`)}`;
   }
 
   /** Takes an LSN of the ring as a writer does, who is then killed before it publishes. */

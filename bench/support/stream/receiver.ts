@@ -128,6 +128,7 @@ async function newTarget(): Promise<Receiving> {
     log,
     ring,
     owners: undefined,
+    routing: undefined,
     copy: () => COMPLETE,
     onChange: () => {},
     onBroken: (error) => {

@@ -29,9 +29,9 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
     jobs.flush(String(job), Number(timeoutMs), asker),
   );
   commands.add("job-verify", ({ job, repair }) => jobs.verify(String(job), repair === true));
-  commands.add("job-limit", (body) => {
+  commands.add("job-limit", async (body) => {
     const agents = textsOf(body["targets"], "targets");
-    return { targets: jobs.setLimit(String(body["job"]), agents, limitChangeOf(body)) };
+    return { targets: await jobs.setLimit(String(body["job"]), agents, limitChangeOf(body)) };
   });
   commands.add("job-pause", ({ job, paused }) => jobs.setPaused(String(job), paused === true));
 }

@@ -75,7 +75,9 @@ export function refuseReplicas(
     throw new StandinError(
       "REPLICA_CHAIN",
       `${path} holds the replica of ${name} (${replica}): a replica cannot be sent on`,
-      { hint: `Give the job ${name} a second target instead: protect … --to A B, at its source.` },
+      {
+        hint: `At its source, protect the folders of ${name} with --to A/B: A sends to B what it gets.`,
+      },
     );
   }
 }

@@ -8,10 +8,12 @@ import { captureReasons, stallReasons } from "../protection.ts";
 import type { SourceJob } from "./source-job.ts";
 import type { TargetJob } from "./target-job.ts";
 import { type PromotionRecord, replicaOf, type TargetRecord } from "./target-record.ts";
-import type { TargetLink } from "./target-link.ts";
+import type { TargetView } from "./target-view.ts";
 
 export interface TargetStatus {
   readonly agent: string;
+  /** The target that sends it the ops; null: this server does. */
+  readonly through: string | null;
   readonly isConnected: boolean;
   readonly durableLsn: number;
   readonly appliedLsn: number;
@@ -92,6 +94,17 @@ export interface ReplicaStatus {
   readonly due: string;
   readonly problem: string | null;
   readonly unknownOwners: UnknownOwners;
+  /** Targets that get the job's ops from here. */
+  readonly onward: readonly OnwardStatus[];
+}
+
+export interface OnwardStatus {
+  readonly agent: string;
+  readonly isConnected: boolean;
+  /** Why not, in words; null: nothing is known to be wrong. */
+  readonly why: string | null;
+  readonly durableLsn: number;
+  readonly appliedLsn: number;
 }
 
 const NOBODY: UnknownOwners = { count: 0, names: [] };
@@ -102,7 +115,7 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
   const { id, name, paths, epoch } = job.record;
   const sample = job.sample();
   const { keeper, engine } = job.capture.known;
-  const targets = job.links.map((link) => targetStatus(link, job, nameOf(link.agent)));
+  const targets = job.targets.map((target) => targetStatus(target, job, nameOf));
   const reasons = jobReasons(job);
   const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
   return {
@@ -179,48 +192,51 @@ function jobReasons(job: SourceJob): StatusReason[] {
   return reasons;
 }
 
-function targetStatus(link: TargetLink, job: SourceJob, agent: string): TargetStatus {
+function targetStatus(
+  target: TargetView,
+  job: SourceJob,
+  nameOf: (agent: string) => string,
+): TargetStatus {
   const head = job.lastLsn;
-  const { stream, copy } = link;
-  const lag = link.lag.figures();
+  const { copy, through, durable, applied } = target;
+  const agent = nameOf(target.agent);
+  const lag = target.lag.figures();
   return {
     agent,
-    isConnected: stream.isConnected,
-    durableLsn: stream.durable,
-    appliedLsn: stream.applied,
-    lagOps: Math.max(0, head - stream.applied),
+    through: through === null ? null : nameOf(through),
+    isConnected: target.isConnected,
+    durableLsn: durable,
+    appliedLsn: applied,
+    lagOps: Math.max(0, head - applied),
     lagSeconds: lag.nowMs / 1000,
     lagP50Seconds: lag.p50Ms / 1000,
     lagP99Seconds: lag.p99Ms / 1000,
     lagMaxSeconds: lag.maxMs / 1000,
-    bytesSent: stream.bytesSent,
-    limit: limitStatus(link),
-    via: job.record.targets.find((target) => target.agent === link.agent)?.via ?? null,
+    bytesSent: target.bytesSent,
+    limit: limitStatus(target),
+    via: job.record.targets.find((one) => one.agent === target.agent)?.via ?? null,
     unknownOwners: copy?.unknownOwners ?? NOBODY,
     progress:
       copy === undefined || copy.work === null
         ? null
         : { work: copy.work, percent: copy.percent, etaSeconds: copy.etaSeconds },
-    reasons: targetReasons(link, agent, job.sample().gaps),
+    reasons: targetReasons(target, agent, job.sample().gaps),
   };
 }
 
-function limitStatus({ limit, limitNow }: TargetLink): LimitStatus {
+function limitStatus({ limit, limitNow }: TargetView): LimitStatus {
   const { bytesPerSecond, untilMs } = limitNow;
   const until = untilMs === null ? null : new Date(untilMs).toISOString();
   return { ...limit.settings, bytesPerSecond, until };
 }
 
-function targetReasons(link: TargetLink, agent: string, gaps: number): StatusReason[] {
-  const { stream, copy, lag, limitNow } = link;
+function targetReasons(target: TargetView, agent: string, gaps: number): StatusReason[] {
+  const { copy, lag, limitNow, lastError } = target;
   const reasons: StatusReason[] = [];
   const add = (code: string, message: string) =>
     reasons.push({ code, message: `${agent}: ${message}` });
-  if (!stream.isConnected) {
-    add(
-      "TARGET_AWAY",
-      `not connected${stream.lastError === undefined ? "" : ` (${stream.lastError})`}`,
-    );
+  if (!target.isConnected) {
+    add("TARGET_AWAY", `not connected${lastError === undefined ? "" : ` (${lastError})`}`);
     return reasons;
   }
   if (copy === undefined || copy.gaps !== gaps) {
@@ -260,7 +276,10 @@ const COPY_STATES = {
   resync: "being compared",
 } as const;
 
-export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
+export function replicaStatus(
+  { record, life }: TargetJob,
+  nameOf: (agent: string) => string,
+): ReplicaStatus {
   const { job, name, source, replica, epoch, promotion, isPaused } = record;
   const due = life?.copyState.due ?? record.due;
   return {
@@ -281,5 +300,12 @@ export function replicaStatus({ record, life }: TargetJob): ReplicaStatus {
     due,
     problem: life?.problem ?? null,
     unknownOwners: life?.unknownOwners ?? NOBODY,
+    onward: (life?.onward ?? []).map((link) => ({
+      agent: nameOf(link.agent),
+      isConnected: link.isConnected,
+      why: link.promoted ?? (link.isConnected ? null : (link.lastError ?? null)),
+      durableLsn: link.durable,
+      appliedLsn: link.applied,
+    })),
   };
 }

@@ -8,7 +8,12 @@ import { requireLocalAddress } from "../../platform/host.ts";
 import { readMountTable } from "../../platform/mount-table.ts";
 import { systemNameService } from "../../platform/name-service.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
-import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
+import {
+  type OnwardTarget,
+  parseStreamHello,
+  parseStreamWelcome,
+  type StreamHello,
+} from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
@@ -17,6 +22,7 @@ import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
 import { realFolder } from "../real-folder.ts";
 import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
+import { answerJobRequests, askTarget, PEER_REQUEST_MS, VERIFY_MS } from "./job-requests.ts";
 import {
   flushTimeout,
   type JobStatus,
@@ -30,7 +36,7 @@ import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { ITSELF, TargetJob } from "./target-job.ts";
-import type { LimitChange } from "./target-settings.ts";
+import { type LimitChange, resolveTargets } from "./target-settings.ts";
 import { newTargetRecord, type TargetRecord } from "./target-record.ts";
 
 export interface JobsParts {
@@ -43,8 +49,6 @@ export interface JobsParts {
 
 const RETRY_MS = 5000;
 const POLL_MS = 20;
-const PEER_REQUEST_MS = 30_000;
-const VERIFY_MS = 24 * 3_600_000;
 
 /** What becomes of the replicas when a job ends. */
 export interface Unprotected {
@@ -83,19 +87,12 @@ export class Jobs implements Loop {
     });
     const { network } = parts;
     network.handle("stream", (connection) => this.#accept(connection));
-    network.onRequest("job-verify", async ({ job, repair }) => {
-      const { copy } = this.#life(String(job));
-      return { ...(await copy.verify(repair === true, this.#stopping.signal)) };
-    });
-    network.onRequest("job-pause", ({ job, paused }) => {
-      this.#target(String(job)).setPaused(paused === true);
-      return {};
-    });
-    network.onRequest("job-epoch", ({ job }) => {
-      return { epoch: this.#targets.get(String(job))?.record.epoch ?? 0 };
-    });
-    network.onRequest("job-remove", async ({ job, deletesReplica }, peer) => {
-      return { replica: await this.#forget(String(job), peer.id, deletesReplica === true) };
+    answerJobRequests({
+      network,
+      target: (job) => this.#target(job),
+      epochOf: (job) => this.#targets.get(job)?.record.epoch ?? 0,
+      forget: (job, peer, deletesReplica) => this.#forget(job, peer, deletesReplica),
+      signal: this.#stopping.signal,
     });
   }
 
@@ -178,9 +175,20 @@ export class Jobs implements Loop {
     const { clock, log } = this.#parts;
     const report: SourceParts["report"] = (level, message, fields) =>
       log[level]("replica", message, fields);
-    const job = await TargetJob.open(home, record, clock, report, () => void this.#reopen(id));
+    const job = await TargetJob.open(home, record, {
+      clock,
+      report,
+      onBroken: () => void this.#reopen(id),
+      connectOnward: (target, hello, signal) => this.#connectOnward(target, hello, signal),
+    });
     this.#targets.set(id, job);
     return job;
+  }
+
+  async #connectOnward({ agent, replica }: OnwardTarget, hello: StreamHello, signal: AbortSignal) {
+    const { network } = this.#parts;
+    const connection = await network.connect(agent, "stream", { ...hello, replica }, { signal });
+    return { connection, welcome: parseStreamWelcome(connection.welcome) };
   }
 
   /** Nobody knows what a log holds that failed: it is read again. */
@@ -269,14 +277,6 @@ export class Jobs implements Loop {
     });
   }
 
-  #life(job: string) {
-    const { life } = this.#target(job);
-    if (life !== undefined) return life;
-    throw new StandinError("NOT_CONNECTED", "the job's source was never connected", {
-      hint: "Look at standin jobs on the source: why is it apart?",
-    });
-  }
-
   /** @throws {StandinError} `JOB_EXISTS`, `NO_LOCAL_ADDRESS`, …: nothing was changed. */
   async protect(settings: JobSettings, allowOpenFiles: boolean): Promise<SourceRecord> {
     const { store } = this.#parts;
@@ -287,13 +287,7 @@ export class Jobs implements Loop {
     }
     rulesOf(settings);
     this.#refuseTaken(settings.paths.map((path) => realFolder(path, path).path));
-    const targets = settings.targets.map((target) => {
-      const { id } = store.findMember(target.agent);
-      if (id !== store.identity.id) return { ...target, agent: id };
-      throw new StandinError("TARGET_IS_SOURCE", "a job's target is another server", {
-        hint: "For a second copy on this machine there is standin local.",
-      });
-    });
+    const targets = resolveTargets(settings, store);
     for (const { via } of targets) if (via !== null) await requireLocalAddress(via);
     if (settings.owners === "name") await systemNameService("user", [0]);
     const fixed = { epoch: 1, binds: [] };
@@ -397,7 +391,11 @@ export class Jobs implements Loop {
    * Of some targets of a job, by name or id; none: of all. @throws {StandinError} `UNKNOWN_JOB`,
    * `UNKNOWN_AGENT`, `UNKNOWN_TARGET`
    */
-  setLimit(job: string, agents: readonly string[], change: LimitChange): readonly TargetStatus[] {
+  async setLimit(
+    job: string,
+    agents: readonly string[],
+    change: LimitChange,
+  ): Promise<readonly TargetStatus[]> {
     const source = this.source(job);
     const own = source.record.targets.map(({ agent }) => agent);
     const chosen = agents.map((agent) => this.#parts.store.findMember(agent).id);
@@ -409,7 +407,7 @@ export class Jobs implements Loop {
       });
     }
     const ids = new Set(chosen.length === 0 ? own : chosen);
-    source.setLimit(ids, change);
+    await source.setLimit(ids, change);
     const { targets } = sourceStatus(source, (id) => this.#nameOf(id));
     return targets.filter((_, index) => ids.has(String(own[index])));
   }
@@ -421,8 +419,11 @@ export class Jobs implements Loop {
     await source.remove();
     const body = { job: id, deletesReplica };
     const replicas: Unprotected["replicas"][number][] = [];
-    for (const { agent } of targets) {
-      const asked = this.#parts.network.request(agent, "job-remove", body, PEER_REQUEST_MS);
+    // Backwards: a target that has forgotten the job passes nothing on.
+    for (const { agent, through } of targets.toReversed()) {
+      const way = { agent, through };
+      const { network } = this.#parts;
+      const asked = askTarget(network, way, "job-remove", body, PEER_REQUEST_MS);
       const told = asked.then(({ replica }) => {
         return { replica: typeof replica === "string" ? replica : null, problem: null };
       });
@@ -438,7 +439,7 @@ export class Jobs implements Loop {
   status(): JobStatus[] {
     return [
       ...[...this.#sources.values()].map((job) => sourceStatus(job, (id) => this.#nameOf(id))),
-      ...[...this.#targets.values()].map(replicaStatus),
+      ...[...this.#targets.values()].map((job) => replicaStatus(job, (id) => this.#nameOf(id))),
     ];
   }
 
@@ -473,11 +474,12 @@ export class Jobs implements Loop {
 
   async verify(job: string, repair: boolean): Promise<Record<string, unknown>> {
     const { id, targets } = this.source(job).record;
+    const { network } = this.#parts;
     const answers = await Promise.all(
-      targets.map(async ({ agent }) => {
+      targets.map(async (target) => {
         const body = { job: id, repair };
-        const answer = await this.#parts.network.request(agent, "job-verify", body, VERIFY_MS);
-        return { agent: this.#nameOf(agent), ...answer };
+        const answer = await askTarget(network, target, "job-verify", body, VERIFY_MS);
+        return { agent: this.#nameOf(target.agent), ...answer };
       }),
     );
     return { targets: answers };
@@ -485,9 +487,9 @@ export class Jobs implements Loop {
 
   async setPaused(job: string, isPaused: boolean): Promise<object> {
     const { id, targets } = this.source(job).record;
-    for (const { agent } of targets) {
+    for (const target of targets) {
       const body = { job: id, paused: isPaused };
-      await this.#parts.network.request(agent, "job-pause", body, PEER_REQUEST_MS);
+      await askTarget(this.#parts.network, target, "job-pause", body, PEER_REQUEST_MS);
     }
     return { paused: isPaused };
   }

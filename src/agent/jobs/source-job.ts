@@ -22,12 +22,11 @@ import { identify } from "../../platform/processes.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
 import { preflight, SOURCE_CHECKS } from "../../preflight/preflight.ts";
-import { FrameError } from "../../protocol/frame.ts";
 import {
+  type Onward,
   parseStreamWelcome,
   type SourceState,
   type StreamHello,
-  type TargetState,
 } from "../../protocol/stream-messages.ts";
 import { OpStore } from "../../replication/op-store.ts";
 import type { Report } from "../agent-log.ts";
@@ -41,8 +40,10 @@ import { timesSettled } from "../settled-times.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
 import { putReplicaAt } from "./promotion-path.ts";
-import { TargetLink } from "./target-link.ts";
-import type { JobTarget, LimitChange } from "./target-settings.ts";
+import { askTarget } from "./job-requests.ts";
+import { JobTargets } from "./job-targets.ts";
+import type { LimitChange } from "./target-settings.ts";
+import type { TargetView } from "./target-view.ts";
 
 /** Ops of so long go together, in one frame and, at the target, one sync: each has its price. */
 const PUMP_MS = 4;
@@ -55,12 +56,11 @@ const SEEN_MS = 10_000;
 const LSN_JUMP = 1 << 26;
 /** What waits for a target must not fill the disk that other things need. */
 const SPILL_LIMITS = { bytesMax: 2 ** 37, reserveBytes: 2 ** 30 };
-/** A target has fewer than 1,000 questions open at a time. */
-const QUESTIONS_MAX = 8192;
 /** Ops are recorded again when the ring has this much room. */
 const RECORD_BELOW = 0.5;
 /** A target that does not answer for so long before a mount is not waited for. */
 const EPOCH_MS = 3000;
+const ONWARD_MS = 5000;
 
 export interface SourceParts {
   readonly clock: Clock;
@@ -80,12 +80,11 @@ export class SourceJob {
   readonly #capture: CaptureSupervisor;
   readonly #store: OpStore;
   readonly #spill: SegmentLog;
-  readonly #links: TargetLink[];
+  readonly #targets: JobTargets;
   readonly #stopping = new AbortController();
   #loops: Promise<void>[] = [];
   /** The log of spilled ops is being written or trimmed. */
   #diskWork: Promise<void> | undefined;
-  #turn = 0;
 
   private constructor(
     home: string,
@@ -115,21 +114,17 @@ export class SourceJob {
       onEvent: (event) => this.#onKeeperEvent(event),
       onLost: () => this.#onLost(),
     });
-    this.#links = record.targets.map((target, index) => {
-      const { agent } = target;
-      return new TargetLink({
-        index,
-        count: record.targets.length,
-        target,
-        clock: parts.clock,
-        store: this.#store,
-        compression: record.compression,
-        owners: record.owners,
-        connect: (signal) => this.#connect(agent, signal),
-        ringState: () => this.#ringState(),
-        onTarget: (state) => this.#onTarget(index, state),
-        report: (level, message) => parts.report(level, message, { job: record.name, agent }),
-      });
+    this.#targets = new JobTargets({
+      record,
+      clock: parts.clock,
+      store: this.#store,
+      connect: (agent, onward, signal) => this.#connect(agent, onward, signal),
+      ringState: () => this.#ringState(),
+      onRecord: (gaps) => {
+        if (this.#mayRecord(gaps)) this.#ring.recording = RecordingState.on;
+      },
+      onPromoted: (why) => void this.fence(why),
+      report: (level, message, agent) => parts.report(level, message, { job: record.name, agent }),
     });
   }
 
@@ -157,8 +152,8 @@ export class SourceJob {
   get record(): SourceRecord {
     return this.#record;
   }
-  get links(): readonly TargetLink[] {
-    return this.#links;
+  get targets(): readonly TargetView[] {
+    return this.#targets.all;
   }
   get capture(): CaptureSupervisor {
     return this.#capture;
@@ -208,8 +203,8 @@ export class SourceJob {
     const { id, name, epoch, targets, fenced } = this.#record;
     if (fenced !== null) throw new StandinError("FENCED", fenced);
     const { network, report } = this.#parts;
-    for (const { agent } of targets) {
-      const asked = network.request(agent, "job-epoch", { job: id }, EPOCH_MS);
+    for (const target of targets) {
+      const asked = askTarget(network, target, "job-epoch", { job: id }, EPOCH_MS);
       const answer = await asked.catch((error: Error) => {
         const message = `cannot ask whether the job was promoted elsewhere: ${error.message}`;
         report("warning", message, { job: name });
@@ -288,7 +283,7 @@ export class SourceJob {
     };
   }
 
-  async #connect(agent: string, signal: AbortSignal) {
+  async #connect(agent: string, onward: Onward | null, signal: AbortSignal) {
     const { id, name, stream, epoch, mounts, include, exclude, orphans, replica } = this.#record;
     const { onFailureSeconds, startCommand, life, owners } = this.#record;
     const lastLsn = this.#store.look();
@@ -308,6 +303,7 @@ export class SourceJob {
       owners,
       onFailureSeconds,
       startCommand,
+      onward,
     };
     try {
       const parameters = { ...hello, replica };
@@ -324,13 +320,16 @@ export class SourceJob {
   }
 
   /** Of these targets, from now on and after restarts. */
-  setLimit(agents: ReadonlySet<string>, change: LimitChange): void {
+  async setLimit(agents: ReadonlySet<string>, change: LimitChange): Promise<void> {
     const targets = this.#record.targets.map((target) => {
       return agents.has(target.agent) ? { ...target, ...change } : target;
     });
     this.#save({ targets });
-    for (const [index, { limit }] of this.#links.entries())
-      limit.change(targets[index] as JobTarget);
+    for (const { agent, onward } of this.#targets.setLimits(targets, agents)) {
+      // One that is away hears it when it is connected again.
+      const body = { job: this.#record.id, onward };
+      await this.#parts.network.request(agent, "job-onward", body, ONWARD_MS).catch(() => {});
+    }
   }
 
   /** A newer epoch is known: this server must not write any more. */
@@ -341,39 +340,9 @@ export class SourceJob {
     if (this.#capture.known.isMounted) await this.#capture.unmount(() => {});
   }
 
-  #onTarget(index: number, { record, recall, asks }: TargetState): void {
-    const link = this.#links[index];
-    if (link === undefined) return;
-    if (recall === true) link.questions.length = 0;
-    if (record !== undefined && this.#mayRecord(record)) this.#ring.recording = RecordingState.on;
-    if (asks === undefined) return;
-    if (link.questions.length > QUESTIONS_MAX) throw new FrameError("the target asks too much");
-    link.questions.push(...asks);
-  }
-
   #mayRecord(gaps: number): boolean {
     if (this.#ring.recording === RecordingState.on) return false;
     return gaps === this.#ring.word(HeaderAt.gaps) && this.sample().fill < RECORD_BELOW;
-  }
-
-  /** Questions of all targets in turn; each command's number says whose it is. */
-  #giveCommands(): void {
-    let given = 0;
-    for (let misses = 0; misses < this.#links.length; ) {
-      const link = this.#links[this.#turn++ % this.#links.length];
-      const ask = link?.questions[0];
-      if (link === undefined || ask === undefined) {
-        misses += 1;
-        continue;
-      }
-      const [number, kind, mount, node, offset, length] = ask;
-      const command = { number: link.tag(number), kind, mount, node, offset, length };
-      if (!this.#queue.push(command as Parameters<CommandQueue["push"]>[0])) break;
-      link.questions.shift();
-      misses = 0;
-      given += 1;
-    }
-    if (given > 0) this.#queue.wake();
   }
 
   async #run(): Promise<void> {
@@ -384,10 +353,10 @@ export class SourceJob {
     let seenAtMs = 0;
     while (!signal.aborted) {
       const available = this.#store.look();
-      for (const link of this.#links) link.pump(available, this.#ring.head);
-      this.#giveCommands();
+      this.#targets.pump(available, this.#ring.head);
+      if (this.#targets.giveQuestions(this.#queue) > 0) this.#queue.wake();
       this.#release();
-      const progress = available + this.#ring.applied + this.#questions();
+      const progress = available + this.#ring.applied + this.#targets.questions;
       pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
       seen = progress;
       if (clock.monotonicMs() > seenAtMs) {
@@ -398,12 +367,8 @@ export class SourceJob {
     }
   }
 
-  #questions(): number {
-    return this.#links.reduce((sum, { questions }) => sum + questions.length, 0);
-  }
-
   #release(): void {
-    const durable = Math.min(...this.#links.map((link) => link.durable));
+    const { durable } = this.#targets;
     this.#store.release(durable);
     // Not awaited: senders go on, and the ring is given back, while the disk is slow.
     this.#diskWork ??= this.#workOnDisk(durable).finally(() => (this.#diskWork = undefined));
@@ -419,7 +384,7 @@ export class SourceJob {
     this.#stopping.abort();
     await Promise.allSettled(this.#loops);
     await this.#diskWork;
-    await Promise.all(this.#links.map((link) => link.stop()));
+    await this.#targets.stop();
     await this.#spill.close();
   }
 

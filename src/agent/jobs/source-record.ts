@@ -70,5 +70,10 @@ export function parseSourceRecord(value: unknown): SourceRecord | undefined {
   if (!Array.isArray(record.paths) || !Array.isArray(record.targets)) return undefined;
   if (!Array.isArray(record.mounts) || typeof record.stream !== "string") return undefined;
   if (!Array.isArray(record.binds)) return undefined;
-  return value as SourceRecord;
+  // Targets of before there were chains get everything from the source.
+  const targets = record.targets.map((target: Partial<JobTarget>) => ({
+    through: null,
+    ...target,
+  }));
+  return { ...(value as SourceRecord), targets: targets as JobTarget[] };
 }

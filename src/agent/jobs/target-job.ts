@@ -25,6 +25,7 @@ import { RECENT_BYTES } from "../../replication/stream-target.ts";
 import type { Report } from "../agent-log.ts";
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
+import type { ConnectOnward } from "./onward-link.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
@@ -45,32 +46,33 @@ const SPARE_SEGMENTS = 5;
 /** Of what a source meets while it connects. */
 export const ITSELF = "Nothing is to be done: it is tried again by itself.";
 
+export interface TargetJobParts {
+  readonly clock: Clock;
+  readonly report: Report;
+  /** The log failed: the job is to be stopped and opened anew. */
+  readonly onBroken: () => void;
+  readonly connectOnward: ConnectOnward;
+}
+
 export class TargetJob {
   readonly #home: string;
+  readonly #parts: TargetJobParts;
   readonly #clock: Clock;
-  #log: SegmentLog;
   readonly #report: Report;
-  readonly #onBroken: () => void;
+  #log: SegmentLog;
   #record: TargetRecord;
   #life: TargetLife | undefined;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #switching: Promise<void> = Promise.resolve();
 
-  private constructor(parts: {
-    readonly home: string;
-    readonly clock: Clock;
-    readonly log: SegmentLog;
-    readonly record: TargetRecord;
-    readonly report: Report;
-    readonly onBroken: () => void;
-  }) {
-    this.#home = parts.home;
+  private constructor(home: string, log: SegmentLog, record: TargetRecord, parts: TargetJobParts) {
+    this.#home = home;
+    this.#log = log;
+    this.#record = record;
+    this.#parts = parts;
     this.#clock = parts.clock;
-    this.#log = parts.log;
-    this.#record = parts.record;
     this.#report = parts.report;
-    this.#onBroken = parts.onBroken;
   }
 
   /** A record that is kept in `home`, or undefined. */
@@ -78,22 +80,13 @@ export class TargetJob {
     return parseTargetRecord(readJsonIfPresent(`${home}/record.json`));
   }
 
-  /**
-   * `onBroken`: the log failed; the job is to be stopped and opened anew. @throws {StandinError}
-   * when the log cannot be read
-   */
-  static async open(
-    home: string,
-    record: TargetRecord,
-    clock: Clock,
-    report: Report,
-    onBroken: () => void,
-  ): Promise<TargetJob> {
+  /** @throws {StandinError} when the log cannot be read */
+  static async open(home: string, record: TargetRecord, parts: TargetJobParts): Promise<TargetJob> {
     makePrivateFolder(home);
     makePrivateFolder(record.replica);
     for (const mount of record.mounts) makePrivateFolder(replicaOf(record, mount));
     const log = await openTargetLog(home);
-    const job = new TargetJob({ home, clock, log, record, report, onBroken });
+    const job = new TargetJob(home, log, record, parts);
     job.#save({});
     const { promotion } = record;
     if (promotion === null || promotion.lsn === null) await job.#resume();
@@ -171,17 +164,52 @@ export class TargetJob {
           this.#report("warning", `the log must be opened anew: ${error.message}`, {
             job: this.#record.name,
           });
-          this.#onBroken();
+          this.#parts.onBroken();
         },
         onConnection: ({ connected, why }) => {
           const message = connected ? "the source is connected" : `the source is gone: ${why}`;
           this.#report("info", message, { job: this.#record.name });
         },
+        connectOnward: this.#parts.connectOnward,
+        onwardHello: () => this.#onwardHello(),
       },
       ring,
     );
     await life.start(this.#record);
     this.#life = life;
+  }
+
+  /**
+   * A target further on is like any other, but does not promote by itself: it cannot tell whether
+   * the source is silent, or only this server.
+   */
+  #onwardHello(): StreamHello {
+    const { job, name, stream, life, epoch, mounts, include, exclude, orphans } = this.#record;
+    const { owners, startCommand } = this.#record;
+    assert(stream !== null, "a source was connected");
+    return {
+      job,
+      name,
+      stream,
+      life,
+      firstLsn: this.#log.streamFirstLsn,
+      lastLsn: this.#log.durableLsn,
+      epoch,
+      mounts,
+      include,
+      exclude,
+      orphans,
+      owners,
+      onFailureSeconds: null,
+      startCommand,
+      onward: null,
+    };
+  }
+
+  /** Of the way to a target further on; kept. */
+  setOnward(onward: TargetRecord["onward"]): void {
+    this.#save({ onward });
+    this.#life?.setOnward(onward);
   }
 
   #save(change: Partial<TargetRecord>): void {
@@ -254,6 +282,7 @@ export class TargetJob {
     const isContinued = isSame && hello.firstLsn <= known + 1;
     if (isContinued && this.#life !== undefined) {
       this.#save(settingsOf(hello));
+      this.#life.setOnward(hello.onward);
       return;
     }
     const { name } = this.#record;
@@ -409,8 +438,19 @@ function stopped(): StandinError {
 /** What the operator may have changed since. */
 function settingsOf(hello: StreamHello): Partial<TargetRecord> {
   const { name, life, epoch, mounts, include, exclude, orphans } = hello;
-  const { onFailureSeconds, startCommand } = hello;
-  return { name, life, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
+  const { onFailureSeconds, startCommand, onward } = hello;
+  return {
+    name,
+    life,
+    epoch,
+    mounts,
+    include,
+    exclude,
+    orphans,
+    onFailureSeconds,
+    startCommand,
+    onward,
+  };
 }
 
 function notComplete(name: string, due: string): StandinError {

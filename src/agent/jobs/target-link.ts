@@ -1,13 +1,8 @@
-/** One target of a job, as its source sees it: the stream, and what the target says of its copy. */
+/** A target to which the source sends: the stream, and what the target says of its copy. */
 import type { Clock } from "../../platform/clock.ts";
 import { localWeekMinute } from "../../platform/local-time.ts";
 import { systemNameService } from "../../platform/name-service.ts";
-import type {
-  AskTuple,
-  SourceState,
-  TargetCopy,
-  TargetState,
-} from "../../protocol/stream-messages.ts";
+import type { SourceState, TargetCopy, TargetState } from "../../protocol/stream-messages.ts";
 import { AnswerRouting } from "../../replication/answer-routing.ts";
 import type { OpStore } from "../../replication/op-store.ts";
 import { OwnerTeller } from "../../replication/owner-teller.ts";
@@ -19,10 +14,14 @@ import {
 } from "../../replication/stream-source.ts";
 import { LagTracker } from "../lag-tracker.ts";
 import type { JobTarget } from "./target-settings.ts";
+import { TargetQuestions, type TargetView } from "./target-view.ts";
 
 export interface TargetLinkOptions {
+  /** Among the job's `count` targets. */
   readonly index: number;
   readonly count: number;
+  /** Numbers of those that get the ops from this one. */
+  readonly onward: readonly number[];
   readonly target: JobTarget;
   readonly clock: Clock;
   readonly store: OpStore;
@@ -31,18 +30,19 @@ export interface TargetLinkOptions {
   readonly connect: StreamSourceOptions["connect"];
   readonly ringState: () => SourceState;
   readonly onTarget: (state: TargetState) => void;
+  /** It is connected anew, or not any more. */
+  readonly onChange: () => void;
   readonly report: (level: "info" | "warning", message: string) => void;
 }
 
-export class TargetLink {
+export class TargetLink implements TargetView {
   readonly agent: string;
+  readonly through: null = null;
   readonly stream: StreamSource;
-  /** Of the target's applier to our mirror thread, not given yet. */
-  readonly questions: AskTuple[] = [];
+  readonly questions: TargetQuestions;
   readonly lag = new LagTracker();
   readonly limit: ScheduledLimit;
   readonly #clock: Clock;
-  readonly #routing: AnswerRouting;
   #copy: TargetCopy | undefined;
 
   constructor(options: TargetLinkOptions) {
@@ -50,14 +50,15 @@ export class TargetLink {
     this.agent = options.target.agent;
     this.limit = new ScheduledLimit(options.target, localWeekMinute);
     this.#clock = clock;
-    this.#routing = new AnswerRouting(options.index, options.count);
+    const routing = new AnswerRouting(options.index, options.count, options.onward);
+    this.questions = new TargetQuestions(routing);
     let lastWhy = "";
     this.stream = new StreamSource({
       clock,
       store: options.store,
       compression: options.compression,
       owners: options.owners === "name" ? new OwnerTeller(systemNameService) : undefined,
-      route: (records) => this.#routing.route(records),
+      route: (records) => routing.route(records),
       connect: options.connect,
       ringState: options.ringState,
       onTarget: (state) => {
@@ -66,6 +67,7 @@ export class TargetLink {
       },
       onChange: ({ connected, why }) => {
         if (!connected) this.#copy = undefined;
+        options.onChange();
         // A target that stays away says the same at each try.
         if (!connected && why === lastWhy) return;
         lastWhy = why;
@@ -77,6 +79,15 @@ export class TargetLink {
     });
   }
 
+  get isConnected(): boolean {
+    return this.stream.isConnected;
+  }
+  get lastError(): string | undefined {
+    return this.stream.lastError;
+  }
+  get bytesSent(): number {
+    return this.stream.bytesSent;
+  }
   get durable(): number {
     return this.stream.durable;
   }
@@ -86,14 +97,8 @@ export class TargetLink {
   get limitNow(): LimitState {
     return this.limit.state(this.#clock.wallMs());
   }
-  /** What the target last said; undefined while it is away. */
   get copy(): TargetCopy | undefined {
     return this.stream.isConnected ? this.#copy : undefined;
-  }
-
-  /** The number under which the mirror thread gets this target's question. */
-  tag(number: number): number {
-    return this.#routing.tag(number);
   }
 
   /** `headLsn`: the last that was given out; beyond `availableLsn` it cannot be sent yet. */

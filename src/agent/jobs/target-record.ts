@@ -1,5 +1,5 @@
 /** What a target keeps of one job between its agent's lives: `record.json` in the job's folder. */
-import type { StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
+import type { Onward, StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { DueWork } from "../instance-record.ts";
 
@@ -39,6 +39,8 @@ export interface TargetRecord {
   readonly owners: "id" | "name";
   readonly onFailureSeconds: number | null;
   readonly startCommand: string | null;
+  /** See StreamHello. */
+  readonly onward: Onward | null;
   readonly due: DueWork;
   readonly isPaused: boolean;
   /** Shared memory of another boot is gone. */
@@ -55,7 +57,7 @@ export function newTargetRecord(
   bootId: string,
 ): TargetRecord {
   const { job, name, epoch, mounts, include, exclude, orphans, owners } = hello;
-  const { onFailureSeconds, startCommand } = hello;
+  const { onFailureSeconds, startCommand, onward } = hello;
   return {
     version: VERSION,
     job,
@@ -73,6 +75,7 @@ export function newTargetRecord(
     owners,
     onFailureSeconds,
     startCommand,
+    onward,
     due: "mirror",
     isPaused: false,
     bootId,
@@ -87,7 +90,8 @@ export function parseTargetRecord(value: unknown): TargetRecord | undefined {
   if (record.version !== VERSION) return undefined;
   if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
   if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
-  return value as TargetRecord;
+  // Records of before there were targets further on say nothing of them.
+  return { onward: null, ...value } as TargetRecord;
 }
 
 export function replicaOf(record: TargetRecord, mount: StreamMount): string {

@@ -13,11 +13,11 @@ test("targets of a job share limit and schedule, and have an address each", () =
     vias: { c: "10.0.0.1" },
   };
   assert.deepEqual(targetsOf(given), [
-    { agent: "b", limitBytes: 4096, schedule: [WINDOW], via: null },
+    { agent: "b", limitBytes: 4096, schedule: [WINDOW], through: null, via: null },
     { agent: "c", limitBytes: 4096, schedule: [WINDOW], via: "10.0.0.1" },
   ]);
   assert.deepEqual(targetsOf({ targets: ["b"] }), [
-    { agent: "b", limitBytes: null, schedule: [], via: null },
+    { agent: "b", limitBytes: null, schedule: [], through: null, via: null },
   ]);
 });
 

@@ -1,0 +1,90 @@
+/**
+ * What agents ask of each other about a job, apart from its stream: of a target by the job's
+ * source, itself or through the target that sends it the ops.
+ */
+import { StandinError } from "../../base/errors.ts";
+import { parseOnward } from "../../protocol/stream-messages.ts";
+import type { RequestBody } from "../peer-control.ts";
+import type { PeerNetwork, PeerRequestHandler } from "../peer-network.ts";
+import type { TargetJob } from "./target-job.ts";
+
+export const PEER_REQUEST_MS = 30_000;
+export const VERIFY_MS: number = 24 * 3_600_000;
+
+/** A target by id, and the one through which it is reached, if not directly. */
+export interface WayToTarget {
+  readonly agent: string;
+  readonly through: string | null;
+}
+
+type Answer = Promise<Record<string, unknown>>;
+
+/** @throws {StandinError} as {@link PeerNetwork.request} */
+export function askTarget(
+  network: PeerNetwork,
+  { agent, through }: WayToTarget,
+  command: string,
+  body: RequestBody,
+  timeoutMs: number,
+): Answer {
+  if (through === null) return network.request(agent, command, body, timeoutMs);
+  return network.request(through, command, { ...body, passTo: agent }, timeoutMs);
+}
+
+export interface JobRequestParts {
+  readonly network: PeerNetwork;
+  /** @throws {StandinError} `UNKNOWN_JOB` */
+  readonly target: (job: string) => TargetJob;
+  /** The job is no more; settles with where its replica is left. */
+  readonly forget: (job: string, peer: string, deletesReplica: boolean) => Promise<string | null>;
+  readonly epochOf: (job: string) => number;
+  readonly signal: AbortSignal;
+}
+
+/** Registers who answers a target's requests. */
+export function answerJobRequests(parts: JobRequestParts): void {
+  const { network, target, signal } = parts;
+  const answer = (command: string, timeoutMs: number, handler: PeerRequestHandler) => {
+    network.onRequest(command, async (body, peer) => {
+      const { passTo, ...rest } = body;
+      if (typeof passTo !== "string") return await handler(body, peer);
+      refuseUnlessBehind(target(String(body["job"])), peer.id, passTo);
+      return await network.request(passTo, command, rest, timeoutMs);
+    });
+  };
+  answer("job-verify", VERIFY_MS, async ({ job, repair }) => {
+    const { life } = target(String(job));
+    if (life !== undefined) return { ...(await life.copy.verify(repair === true, signal)) };
+    throw new StandinError("NOT_CONNECTED", "the job's source was never connected", {
+      hint: "Look at standin jobs on the source: why is it apart?",
+    });
+  });
+  answer("job-pause", PEER_REQUEST_MS, ({ job, paused }) => {
+    target(String(job)).setPaused(paused === true);
+    return {};
+  });
+  answer("job-epoch", PEER_REQUEST_MS, ({ job }) => ({ epoch: parts.epochOf(String(job)) }));
+  answer("job-remove", PEER_REQUEST_MS, async ({ job, deletesReplica }, peer) => {
+    return { replica: await parts.forget(String(job), peer.id, deletesReplica === true) };
+  });
+  network.onRequest("job-onward", ({ job, onward }, peer) => {
+    const found = target(String(job));
+    if (found.record.source.id !== peer.id) throw notTheSource(found);
+    found.setOnward(parseOnward(onward));
+    return {};
+  });
+}
+
+/** Nobody but the job's source speaks through this server, and only to the job's targets. */
+function refuseUnlessBehind(target: TargetJob, peer: string, passTo: string): void {
+  const { source, onward, name } = target.record;
+  if (source.id !== peer) throw notTheSource(target);
+  if (onward?.targets.some(({ agent }) => agent === passTo)) return;
+  throw new StandinError("UNKNOWN_TARGET", `job ${name} is not sent on to ${passTo}`);
+}
+
+function notTheSource({ record }: TargetJob): StandinError {
+  return new StandinError("NOT_THE_SOURCE", `job ${record.name} is sent by ${record.source.name}`, {
+    hint: "Run the command on that server.",
+  });
+}
