@@ -17,6 +17,9 @@ interface Stream {
 interface Pair {
   readonly name: string;
   readonly source: string;
+  readonly target: string;
+  /** The target that sends it the ops; undefined: the source does. */
+  readonly before: string | undefined;
   /** The furthest that the target has said is durable. */
   acknowledged: { stream: number; lsn: number };
   /** How often each op was applied since it last was not. By stream and LSN. */
@@ -46,10 +49,12 @@ export class Checkers {
     if (!this.#silent.has(checker)) throw new Violation(checker, message);
   }
 
-  addPair(source: string, target: string): void {
+  addPair(source: string, target: string, before?: string): void {
     this.#pairs.set(`${source}>${target}`, {
       name: `${source}>${target}`,
       source,
+      target,
+      before,
       acknowledged: { stream: 0, lsn: 0 },
       applied: new Map(),
       lastApplied: { stream: 0, lsn: 0 },
@@ -108,10 +113,10 @@ export class Checkers {
     pair.acknowledged = { stream, lsn: durable };
   }
 
-  /** The source gives its memory of these ops back: every target must have them. */
+  /** The source gives its memory of these ops back: those that it sends to must have them. */
   released(source: string, stream: number, lsn: number): void {
     for (const pair of this.#pairs.values()) {
-      if (pair.source !== source) continue;
+      if (pair.source !== source || pair.before !== undefined) continue;
       const { acknowledged } = pair;
       if (acknowledged.stream !== stream || acknowledged.lsn < lsn) {
         this.#fail(
@@ -138,6 +143,9 @@ export class Checkers {
   /** The log as it was found after a crash. */
   reopened(source: string, target: string, ops: readonly Op[]): void {
     this.logged(source, target, ops);
+    for (const pair of this.#pairs.values()) {
+      if (pair.source === source && pair.before === target) this.#checkBehind(pair, ops);
+    }
     const { acknowledged, name } = this.#pair(source, target);
     const firstLsn = this.#streams.get(`${source}/${acknowledged.stream}`)?.firstLsn ?? 1;
     if (acknowledged.lsn < firstLsn) return;
@@ -147,6 +155,14 @@ export class Checkers {
       "durable ack",
       `${name} acknowledged ${acknowledged.lsn} and found ${last?.lsn ?? 0}`,
     );
+  }
+
+  /** Nobody further on has what a crash has taken from the one before. */
+  #checkBehind({ name, before, logged }: Pair, found: readonly Op[]): void {
+    const [last, has] = [logged.at(-1), found.at(-1)];
+    if (last === undefined || last.stream < (has?.stream ?? 0)) return;
+    if (last.stream === has?.stream && last.lsn <= has.lsn) return;
+    this.#fail("chain", `${name} has op ${last.lsn}, and ${before} has lost it`);
   }
 
   applied(source: string, target: string, op: Op): void {

@@ -23,10 +23,17 @@ export const FAULTS = [
 
 export type FaultName = (typeof FAULTS)[number];
 
+/** By index of the targets. */
+export interface SimJob {
+  readonly targets: readonly number[];
+  /** Those that get the ops from the first of these. */
+  readonly onward: readonly number[];
+}
+
 export interface SimConfig {
   readonly seed: number;
-  /** Each source with its targets, by index. */
-  readonly jobs: readonly (readonly number[])[];
+  /** Of each source. */
+  readonly jobs: readonly SimJob[];
   readonly targetCount: number;
   readonly sender: SenderOptions;
   readonly receiver: ReceiverOptions;
@@ -52,6 +59,9 @@ export interface SimConfig {
 
 /** Of the runs, those that use the product's log, which costs time. */
 const SEGMENTS_SHARE = 0.2;
+
+/** Of the jobs that have several targets, those where some may get the ops from another. */
+const CHAIN_SHARE = 0.5;
 
 export function configOf(seed: number): SimConfig {
   const prng = new Prng(seed);
@@ -115,7 +125,9 @@ function shapeOf(prng: Prng): Pick<SimConfig, "jobs" | "targetCount"> {
   const targetCount = prng.pick([1, 1, 1, 2, 3]);
   const targets = Array.from({ length: targetCount }, (_, index) => index);
   const jobs = Array.from({ length: sourceCount }, () => {
-    return prng.shuffle([...targets]).slice(0, 1 + prng.int(targetCount));
+    const chosen = prng.shuffle([...targets]).slice(0, 1 + prng.int(targetCount));
+    const direct = prng.chance(CHAIN_SHARE) ? 1 + prng.int(chosen.length) : chosen.length;
+    return { targets: chosen.slice(0, direct), onward: chosen.slice(direct) };
   });
   return { jobs, targetCount };
 }

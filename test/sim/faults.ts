@@ -1,5 +1,6 @@
 /** What goes wrong, and when: only what the design promises to survive, and all of it heals. */
 import type { FaultName, SimConfig } from "./config.ts";
+import type { Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { Source } from "./source.ts";
 import type { Target } from "./target.ts";
@@ -53,7 +54,7 @@ export class Faults {
         if (connected.length > 0) network.hang(prng.pick(connected));
         break;
       case "partition":
-        this.#partition(source, target);
+        this.#partition();
         break;
       case "kill source agent":
         source.killAgent();
@@ -97,10 +98,15 @@ export class Faults {
     }
   }
 
-  /** In one direction or both. */
-  #partition(source: Source, target: Target): void {
+  get #machines(): Machine[] {
+    const { sources, targets } = this.#subjects;
+    return [...sources, ...targets].map(({ machine }) => machine);
+  }
+
+  /** Of two machines, in one direction or both. */
+  #partition(): void {
     const { world, network } = this.#subjects;
-    const [one, other] = [source.machine, target.machine];
+    const [one, other] = world.prng.shuffle(this.#machines) as [Machine, Machine];
     const which = world.prng.int(3);
     if (which !== 0) network.block(one, other);
     if (which !== 1) network.block(other, one);
@@ -131,10 +137,9 @@ export class Faults {
       }
       if (target.machine.isUp) target.startAgent();
       else target.restart();
-      for (const source of sources) {
-        network.unblock(source.machine, target.machine);
-        network.unblock(target.machine, source.machine);
-      }
+    }
+    for (const one of this.#machines) {
+      for (const other of this.#machines) network.unblock(one, other);
     }
     for (const source of sources) {
       if (source.machine.isUp) source.startAgent();

@@ -10,6 +10,8 @@ export interface Parts {
   readonly receiver: (durable: number, applied: number, options: ReceiverOptions) => ReceiverLike;
   /** Where an applier that starts goes on. */
   readonly applyFrom: (applied: number) => number;
+  /** Up to which op a target sends on what it has. */
+  readonly sendsOnUpTo: (durable: number, appended: number) => number;
   /** The source's runner brings what concerns an earlier connection. */
   readonly bringsLateResults: boolean;
 }
@@ -18,5 +20,6 @@ export const PRODUCT_PARTS: Parts = {
   sender: (durable, options) => new Sender(durable, options),
   receiver: (durable, applied, options) => new Receiver(durable, applied, options),
   applyFrom: (applied) => applied + 1,
+  sendsOnUpTo: (durable) => durable,
   bringsLateResults: false,
 };

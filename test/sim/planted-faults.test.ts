@@ -14,7 +14,7 @@ for (const [name, fault] of Object.entries(PLANTED_FAULTS)) {
       const { failure } = await simulate(seed, {
         parts: partsWith(fault),
         without: fault.without ?? [],
-        config: { logKind: "model" },
+        config: { logKind: "model", ...fault.config },
       });
       if (failure === undefined) continue;
       if (failure.checker === "liveness" && fault.mayHang === true) continue;

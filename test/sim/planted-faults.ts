@@ -5,6 +5,7 @@ import {
   type ReceiverEvent,
 } from "../../src/replication/receiver.ts";
 import { Sender, type SenderEffect, type SenderEvent } from "../../src/replication/sender.ts";
+import type { SimConfig } from "./config.ts";
 import { type Parts, PRODUCT_PARTS } from "./parts.ts";
 
 /** Says of what has only been received that it is durable. */
@@ -71,6 +72,8 @@ export interface PlantedFault {
   readonly without?: readonly string[];
   /** With a small window it only waits for ever for what it never sent: such seeds do not count. */
   readonly mayHang?: boolean;
+  /** What a seed must play with to meet it soon. */
+  readonly config?: Partial<SimConfig>;
 }
 
 export const PLANTED_FAULTS: Readonly<Record<string, PlantedFault>> = {
@@ -107,6 +110,15 @@ export const PLANTED_FAULTS: Readonly<Record<string, PlantedFault>> = {
   "tells the sender of a send on an earlier connection": {
     parts: { bringsLateResults: true },
     finders: ["order", "assert"],
+  },
+  "sends on what is not on its disk": {
+    parts: { sendsOnUpTo: (_durable, appended) => appended },
+    config: {
+      targetCount: 2,
+      jobs: [{ targets: [0], onward: [1] }],
+      weights: new Map([["crash target", 1]]),
+    },
+    finders: ["chain"],
   },
   "waits for a silent target for ever": {
     parts: { sender: (...args) => new PatientSender(...args) },

@@ -76,18 +76,24 @@ class Run {
     const surroundings = { config, network, checkers: this.#checkers, parts };
     const targetMachines = this.#machines("target", config.targetCount);
     const sourceMachines = this.#machines("source", config.jobs.length);
-    this.#sources = config.jobs.map((targets, index) => {
-      const machines = targets.map((target) => targetMachines[target] as Machine);
+    const machinesOf = (indexes: readonly number[]) => {
+      return indexes.map((index) => targetMachines[index] as Machine);
+    };
+    this.#sources = config.jobs.map(({ targets }, index) => {
+      const machines = machinesOf(targets);
       return new Source(sourceMachines[index] as Machine, machines, surroundings);
     });
-    const targets = targetMachines.map((machine) => {
-      const sources = this.#sources.filter((source) => source.targets.includes(machine));
-      for (const source of sources) this.#checkers.addPair(source.machine.name, machine.name);
-      return new Target(
-        machine,
-        sources.map((source) => source.machine.name),
-        surroundings,
-      );
+    const targets = targetMachines.map((machine, at) => {
+      const copies = config.jobs.flatMap(({ targets: direct, onward }, index) => {
+        const source = sourceMachines[index]?.name ?? "";
+        const isBehind = onward.includes(at);
+        if (!isBehind && !direct.includes(at)) return [];
+        const before = isBehind ? targetMachines[direct[0] as number]?.name : undefined;
+        this.#checkers.addPair(source, machine.name, before);
+        // All that are behind another are behind the first.
+        return [{ source, onward: at === direct[0] ? machinesOf(onward) : [] }];
+      });
+      return new Target(machine, copies, surroundings);
     });
     for (const target of targets) target.startAgent();
     for (const source of this.#sources) {

@@ -7,6 +7,7 @@ import type { ReceiverEffect, ReceiverEvent } from "../../src/replication/receiv
 import { type Machine, Process } from "./machine.ts";
 import type { Message, Op } from "./messages.ts";
 import type { Endpoint } from "./network.ts";
+import { firstOf, OpLink, type Sending } from "./op-link.ts";
 import type { ReceiverLike } from "./parts.ts";
 import { SegmentDisk } from "./segment-disk.ts";
 import type { Surroundings } from "./source.ts";
@@ -18,6 +19,8 @@ const CHECKPOINT_TICKS = 3;
 /** What one source's copy leaves behind on a target, whatever dies. */
 interface Copy {
   readonly source: string;
+  /** Targets that get the ops from this one. */
+  readonly onward: readonly Machine[];
   readonly disk: TargetDisk;
   /** The position of the replica, in shared memory: it survives the agent, not the machine. */
   applied: { stream: number; lsn: number };
@@ -31,13 +34,17 @@ export class Target {
   readonly copies: readonly Copy[];
   agent: TargetAgent | undefined;
 
-  constructor(machine: Machine, sources: readonly string[], surroundings: Surroundings) {
+  constructor(
+    machine: Machine,
+    copies: readonly Pick<Copy, "source" | "onward">[],
+    surroundings: Surroundings,
+  ) {
     this.machine = machine;
     this.surroundings = surroundings;
     const { logKind, disk } = surroundings.config;
     const { world } = machine;
-    this.copies = sources.map((source) => ({
-      source,
+    this.copies = copies.map((copy) => ({
+      ...copy,
       disk: logKind === "model" ? new ModelDisk(world, disk) : new SegmentDisk(world, disk),
       applied: { stream: 0, lsn: 0 },
       checkpoint: { stream: 0, lsn: 0 },
@@ -127,9 +134,11 @@ class Feed {
   #opened = 0;
   #frame: readonly Op[] | undefined;
   #isStepping = false;
+  #isStarting = false;
   #isApplying = false;
   #nextToApply: number;
   #ticks = 0;
+  #links: readonly OpLink[] = [];
 
   constructor(agent: TargetAgent, copy: Copy) {
     this.#agent = agent;
@@ -139,24 +148,53 @@ class Feed {
     copy.disk.open(agent.process, (log) => {
       checkers.reopened(copy.source, agent.target.machine.name, log.ops);
       this.#log = log;
-      this.#receive(log.appendedLsn);
+      this.#receive(log);
     });
     agent.process.every(config.tickMs, () => this.#tick());
   }
 
-  #receive(durable: number): void {
+  #receive(log: TargetLog): void {
     const { parts, config } = this.#agent.target.surroundings;
+    const durable = log.appendedLsn;
     const applied = Math.min(this.#copy.applied.lsn, durable);
-    this.#receiver = parts.receiver(durable, applied, config.receiver);
+    const receiver = parts.receiver(durable, applied, config.receiver);
+    this.#receiver = receiver;
+    const sending = this.#sendingOn(log, receiver);
+    this.#links = this.#copy.onward.map((target) => new OpLink(sending, target));
+  }
+
+  /** What is on the disk of the stream in hand. */
+  #sendingOn(log: TargetLog, receiver: ReceiverLike): Sending {
+    const { process, target } = this.#agent;
+    const { surroundings } = target;
+    const upTo = () => surroundings.parts.sendsOnUpTo(receiver.durable, log.appendedLsn);
+    return {
+      source: this.#copy.source,
+      process,
+      surroundings,
+      stream: log.stream,
+      get firstLsn() {
+        return log.ops.find(({ stream }) => stream === log.stream)?.lsn ?? log.appendedLsn + 1;
+      },
+      get lastLsn() {
+        return upTo();
+      },
+      read: (from, bytesMax) => {
+        const { ops } = log;
+        const kept = ops.slice(lowerBound(ops, from), lowerBound(ops, upTo() + 1));
+        return firstOf(kept, 0, bytesMax);
+      },
+      heard: () => {},
+    };
   }
 
   /** The first message of a connection. */
   opened(endpoint: Endpoint, hello: Message & { kind: "hello" }): void {
     const log = this.#log;
-    const isReady = log !== undefined && this.#receiver !== undefined;
     // A hello that was long on its way, of a life of the ring that is over: it must not come back.
-    if (!isReady || hello.stream < log.stream) endpoint.close();
+    if (log === undefined || this.#isStarting || hello.stream < log.stream) endpoint.close();
     else if (hello.stream > log.stream) this.#startStream(log, endpoint, hello);
+    else if (this.#receiver === undefined) endpoint.close();
     else this.#open(endpoint);
   }
 
@@ -173,9 +211,14 @@ class Feed {
     this.#endpoints.clear();
     this.#numbers.clear();
     this.#receiver = undefined;
+    for (const link of this.#links) link.stop();
+    this.#isStarting = true;
     log.startStream(hello.stream, hello.first, ({ kind }) => {
+      this.#isStarting = false;
       if (kind === "failed") return this.#agent.restart();
-      this.#receive(log.appendedLsn);
+      // Else the disk is full: nothing is done for the old stream any more, and the next hello asks
+      // again.
+      if (kind === "synced") this.#receive(log);
       if (kind === "synced" && endpoint.isOpen) this.#open(endpoint);
       else endpoint.close();
     });
