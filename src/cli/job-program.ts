@@ -70,6 +70,18 @@ function refuseForeignVia(command: Command, { to, via = [] }: ProtectOptions): v
   command.error(`--via ${agent}=${address}: ${agent} ${why}`);
 }
 
+const PROTECT_HELP = `
+--on-failure has no witness yet: when only the network between the two servers fails, both may
+believe that they are the one. Use it where the target cannot lose the network alone.
+
+Examples:
+  standin protect /srv/mail --to mail2
+  standin protect /srv/db --to db2 db3 --name db --limit 20M --via db3=10.0.2.1
+  standin protect /srv/mail --to mail2/vienna            vienna gets it from mail2
+  standin protect /var/lib/postgresql /srv/files --to shop2 --name shop
+  standin protect /srv/home --to home2 --owners name --schedule 'mon-fri 08:00-18:00 2MB/s'
+  standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`;
+
 function addProtect(program: Command, setExitCode: SetExitCode): void {
   program
     .command("protect")
@@ -124,20 +136,7 @@ function addProtect(program: Command, setExitCode: SetExitCode): void {
     .option("--allow-open-files", "start although files are open for writing")
     .option("--state <dir>", STATE_HELP)
     .option("--json", "print JSON")
-    .addHelpText(
-      "after",
-      `
---on-failure has no witness yet: when only the network between the two servers fails, both may
-believe that they are the one. Use it where the target cannot lose the network alone.
-
-Examples:
-  standin protect /srv/mail --to mail2
-  standin protect /srv/db --to db2 db3 --name db --limit 20M --via db3=10.0.2.1
-  standin protect /srv/mail --to mail2/vienna            vienna gets it from mail2
-  standin protect /var/lib/postgresql /srv/files --to shop2 --name shop
-  standin protect /srv/home --to home2 --owners name --schedule 'mon-fri 08:00-18:00 2MB/s'
-  standin protect /srv/www --to web2 --replica /srv/www.replica --exclude '**/cache/**'`,
-    )
+    .addHelpText("after", PROTECT_HELP)
     .action(async (paths: string[], options: ProtectOptions, command: Command) => {
       refuseForeignVia(command, options);
       const { runProtect } = await import("./job-commands.ts");

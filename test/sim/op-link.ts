@@ -26,7 +26,7 @@ export interface Sending {
   heard(): void;
 }
 
-/** At least one op from that index on, and those that fit in `bytesMax`; none when none is there. */
+/** At least one op from that index on, and those that fit in `bytesMax`; none if there is none. */
 export function firstOf(ops: readonly Op[], from: number, bytesMax: number): Op[] {
   const read: Op[] = [];
   let bytes = 0;

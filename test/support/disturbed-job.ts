@@ -17,7 +17,7 @@ import type { Servers } from "./two-servers.ts";
 export const SEED = Number(process.env.STANDIN_SEED ?? 1);
 
 export interface Disturbance {
-  /** Appliers of the first target that it has killed, not counting those that end with their agent. */
+  /** Appliers that it has killed on the first target, not counting those that its agent ends. */
   readonly appliersKilled: number;
 }
 

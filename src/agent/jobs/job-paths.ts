@@ -76,7 +76,7 @@ export function refuseReplicas(
       "REPLICA_CHAIN",
       `${path} holds the replica of ${name} (${replica}): a replica cannot be sent on`,
       {
-        hint: `At its source, protect the folders of ${name} with --to A/B: A sends to B what it gets.`,
+        hint: `Protect ${name} with --to A/B, at its source: A sends on to B what it gets.`,
       },
     );
   }

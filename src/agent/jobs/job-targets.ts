@@ -100,7 +100,7 @@ export class JobTargets {
     return targets.length === 0 ? null : { index, targets };
   }
 
-  /** All that the source sends to have these ops on their disks, and those behind them can get them. */
+  /** On the disks of all that the source sends to, where those behind them can get it. */
   get durable(): number {
     return Math.min(...this.#links.map((link) => link.durable));
   }

@@ -1,7 +1,7 @@
 /**
- * At a target that sends a job's ops on: the stream to one target behind it. That one's questions go
- * to the source, and what the source says of its ring comes back, through this server; the ops come
- * from this server's log, and only what is durable of them.
+ * At a target that sends a job's ops on: the stream to one target behind it. That one's questions
+ * go to the source, and what the source says of its ring comes back, through this server; the ops
+ * come from this server's log, and only what is durable of them.
  */
 import type { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
