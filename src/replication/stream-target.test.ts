@@ -9,6 +9,7 @@ import { recordsOf } from "../../test/support/ops.ts";
 import { Prng } from "../base/prng.ts";
 import { CommandKind, CommandQueue } from "../journal/command-queue.ts";
 import { RecordingState, Ring, RingReader } from "../journal/ring.ts";
+import { HeaderAt } from "../journal/ring-layout.ts";
 import { SegmentLog, type SegmentLogOptions } from "../journal/segment-log.ts";
 import { appendDirectoryEntry, startMirrorDirectory } from "../model/mirror-record.ts";
 import { OP_HEADER_BYTES, OpKind, OpView, TIME_BYTES } from "../model/op.ts";
@@ -22,7 +23,11 @@ import {
   jsonPayload,
   parseJsonPayload,
 } from "../protocol/frame.ts";
-import { parseTargetState, type TargetCopy } from "../protocol/stream-messages.ts";
+import {
+  parseTargetState,
+  type SourceState,
+  type TargetCopy,
+} from "../protocol/stream-messages.ts";
 import { FRAME_CHECKSUMS } from "./stream-connection.ts";
 import { StreamTarget } from "./stream-target.ts";
 
@@ -38,6 +43,8 @@ class Bench {
   readonly target: StreamTarget;
   /** Why connections ended. */
   readonly ends: string[] = [];
+  /** As it was to be kept. */
+  missedBehind: number | null = null;
 
   private constructor(t: TestContext, log: SegmentLog) {
     const shm = mkdtempSync("/dev/shm/standin-stream-");
@@ -51,6 +58,8 @@ class Bench {
       ring,
       owners: undefined,
       routing: undefined,
+      missedBehind: null,
+      onMissed: (lsn) => void (this.missedBehind = lsn),
       copy: () => COPY,
       onChange: ({ connected, why }) => void (connected || this.ends.push(why)),
       onBroken: (error) => assert.fail(error),
@@ -112,6 +121,13 @@ class Bench {
 
 function newParser(): FrameParser {
   return new FrameParser(FRAME_CHECKSUMS);
+}
+
+function stateFrame(state: Partial<SourceState>): Buffer {
+  const { on: recording } = RecordingState;
+  const payload = jsonPayload({ recording, gaps: 0, engineGeneration: 1, lsn: 0, ...state });
+  const type = FrameType.source;
+  return Buffer.concat(framePieces({ type, payload, a: 0, b: 0 }, FRAME_CHECKSUMS));
 }
 
 function frame({ firstLsn: a, lastLsn: b, payload }: OpRecords, type: FrameType = FrameType.ops) {
@@ -241,12 +257,7 @@ test("a target asks nothing of a source that may drop it, recording nothing", as
     const range = { mount: 0, node: 42, offset: 0, length: 0 };
     assert.equal(queue.push({ number, kind: CommandKind.node, ...range }), true);
   };
-  const say = (far: Duplex, recording: number): void => {
-    const state = { recording, gaps: 0, engineGeneration: 1, lsn: 0 };
-    const payload = jsonPayload(state);
-    const type = FrameType.source;
-    far.write(Buffer.concat(framePieces({ type, payload, a: 0, b: 0 }, FRAME_CHECKSUMS)));
-  };
+  const say = (far: Duplex, recording: number) => far.write(stateFrame({ recording }));
   for (const [round, number] of [1, 2].entries()) {
     const { connection, welcome } = bench.target.open();
     assert.ok(await welcome);
@@ -363,4 +374,38 @@ test("what must not be taken ends the connection with the reason", async (t) => 
     lsn += 2;
   }
   assert.ok((await bench.content()).equals(Buffer.concat(expected)), "nothing of it is in the log");
+});
+
+test("where changes were missed is known at once, and before the ops behind it", async (t) => {
+  const { gap, on } = RecordingState;
+  for (const { states, expected } of [
+    { states: [{ recording: gap, gaps: 1, lsn: 7 }], expected: 7 },
+    // Recorded again: where the gap was is not known.
+    { states: [{ recording: on, gaps: 1, lsn: 9 }], expected: 0 },
+    { states: [{ recording: gap, gaps: 2, lsn: 9 }], expected: 0 },
+    // The first one counts.
+    {
+      states: [
+        { recording: gap, gaps: 1, lsn: 7 },
+        { recording: on, gaps: 1, lsn: 7 },
+        { recording: gap, gaps: 2, lsn: 9 },
+      ],
+      expected: 7,
+    },
+  ]) {
+    const bench = await Bench.make(t);
+    const { connection, welcome } = bench.target.open();
+    assert.ok(await welcome);
+    const far = bench.attach(connection);
+    far.write(stateFrame({ lsn: 3 }));
+    await pumped(bench);
+    assert.equal(bench.missedBehind, null);
+    for (const state of states) far.write(stateFrame(state));
+    await pumped(bench);
+    assert.equal(bench.missedBehind, expected, JSON.stringify(states));
+    assert.equal(bench.ring.word(HeaderAt.gaps), 0, "not reached yet: nothing is applied");
+    assert.equal(bench.target.compared(), 0, "what is not reached was not compared");
+    bench.ring.setWord(HeaderAt.gaps, states.at(-1)?.gaps ?? 0);
+    assert.equal(bench.target.compared(), null);
+  }
 });

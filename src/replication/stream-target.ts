@@ -56,6 +56,9 @@ export interface StreamTargetOptions {
   readonly owners: OwnerMapper | undefined;
   /** Where the ops are sent on, and hold others' answers. */
   readonly routing: AnswerRouting | undefined;
+  /** See TargetRecord; and what is to be kept of it, before ops behind it are acknowledged. */
+  readonly missedBehind: number | null;
+  readonly onMissed: (behind: number) => void;
   /** How the copy is, for the source. */
   readonly copy: () => TargetCopy;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
@@ -76,6 +79,9 @@ export class StreamTarget {
   #current = 0;
   #batch: AppendedEntry | undefined;
   #source: SourceState | undefined;
+  #missedBehind: number | null;
+  /** Of the source, as it last said, whatever of it was reached. */
+  #gapsHeard: number;
   /** What was last said, whatever of it was reached. */
   #sourceSaid: SourceState | undefined;
   /** What the source has said, of a moment that the replica has not reached. */
@@ -100,6 +106,8 @@ export class StreamTarget {
     this.#feeder = new RingFeeder(log, ring, clock, { owners, routing });
     this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#queue = new CommandQueue(ring);
+    this.#missedBehind = options.missedBehind;
+    this.#gapsHeard = ring.word(HeaderAt.gaps);
     log.onDone = ({ payload }) => this.#pool.giveBack(payload);
   }
 
@@ -323,6 +331,7 @@ export class StreamTarget {
         if (connection === this.#current) {
           this.#sourceSaid = parseSourceState(parseJsonPayload(frame.payload));
           this.#sourceAhead = this.#sourceSaid;
+          this.#noteGaps(this.#sourceSaid);
           this.#reachSource();
         }
         break;
@@ -337,6 +346,26 @@ export class StreamTarget {
       default:
         throw new FrameError(`a source does not send frames of type ${frame.type}`);
     }
+  }
+
+  /** At once, and not when it is reached: the source may be lost before. */
+  #noteGaps({ gaps, recording, lsn }: SourceState): void {
+    if (gaps === this.#gapsHeard) return;
+    // Where there were several, or ops are recorded again, some that are missed lie further back.
+    const isInFirst = gaps === this.#gapsHeard + 1 && recording === RecordingState.gap;
+    this.#gapsHeard = gaps;
+    if (this.#missedBehind !== null) return;
+    this.#missedBehind = isInFirst ? lsn : 0;
+    this.#options.onMissed(this.#missedBehind);
+  }
+
+  /**
+   * The copy was compared, for all the gaps that were reached. @returns what is still missed, as in
+   * {@link StreamTargetOptions.missedBehind}
+   */
+  compared(): number | null {
+    this.#missedBehind = this.#gapsHeard === this.#options.ring.word(HeaderAt.gaps) ? null : 0;
+    return this.#missedBehind;
   }
 
   /**

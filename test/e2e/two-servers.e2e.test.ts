@@ -152,6 +152,29 @@ test("the replica is promoted when the source is lost, and the source stays down
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "written on the new server");
 });
 
+test("changes that nobody captured are no hindrance while nothing behind them has come", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  // So that the comparison does not begin.
+  process.kill(servers.applier(), "SIGSTOP");
+  servers.killCapture();
+  await until(
+    () => servers.replicaStatus().due === "resync" || undefined,
+    () => JSON.stringify(servers.replicaStatus()),
+  );
+  assert.equal(servers.replicaStatus().isComplete, true);
+  servers.killSource();
+  process.kill(servers.applier(), "SIGCONT");
+  const at = join(servers.home, "promoted");
+  servers.target.json("promote", "data", "--at", at);
+  assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
+});
+
 test("a folder that is protected cannot be protected again, and stays protected", {
   skip,
   timeout,

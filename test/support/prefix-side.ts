@@ -209,8 +209,9 @@ export class ServersSide implements PrefixSide {
   }
 
   #isAllApplied(): boolean {
-    const { isConnected, receivedLsn, appliedLsn, due } = this.#servers.replicaStatus();
-    assert.equal(due, "none", "what is taken over is complete");
+    const status = this.#servers.replicaStatus();
+    const { isConnected, receivedLsn, appliedLsn, isComplete } = status;
+    assert.ok(isComplete, `what is taken over is complete: ${JSON.stringify(status)}`);
     return !isConnected && appliedLsn === receivedLsn;
   }
 

@@ -264,6 +264,11 @@ export class Servers {
     killQuietly(this.#word("jobs", HeaderAt.enginePid));
   }
 
+  /** Keeper, engine and spare engine, but not the agent. */
+  killCapture(): void {
+    for (const folder of this.#shared("jobs")) killUsersOf(folder);
+  }
+
   /** Kills the engine, and waits until another serves. */
   async replaceEngine(): Promise<void> {
     const before = this.#word("jobs", HeaderAt.engineGeneration);

@@ -129,6 +129,8 @@ async function newTarget(): Promise<Receiving> {
     ring,
     owners: undefined,
     routing: undefined,
+    missedBehind: null,
+    onMissed: () => {},
     copy: () => COMPLETE,
     onChange: () => {},
     onBroken: (error) => {

@@ -48,9 +48,9 @@ export async function watchForFailures(parts: FailureWatchParts): Promise<void> 
 }
 
 /** Undefined when the job is not to be promoted by itself, or not now. */
-function watchedSilence({ record, life }: TargetJob) {
-  const { onFailureSeconds, promotion, due } = record;
-  if (onFailureSeconds === null || promotion !== null || due !== "none") return undefined;
+function watchedSilence({ record, life, isComplete }: TargetJob) {
+  const { onFailureSeconds, promotion } = record;
+  if (onFailureSeconds === null || promotion !== null || !isComplete) return undefined;
   const heardAtMs = life?.stream.heardAtMs;
   return heardAtMs === undefined ? undefined : { heardAtMs, allowedMs: onFailureSeconds * 1000 };
 }

@@ -92,6 +92,8 @@ export interface ReplicaStatus {
   readonly duplicates: number;
   readonly isPaused: boolean;
   readonly due: string;
+  /** A promotion would have the source's history up to one LSN. */
+  readonly isComplete: boolean;
   readonly problem: string | null;
   readonly unknownOwners: UnknownOwners;
   /** Targets that get the job's ops from here. */
@@ -277,7 +279,7 @@ const COPY_STATES = {
 } as const;
 
 export function replicaStatus(
-  { record, life }: TargetJob,
+  { record, life, isComplete }: TargetJob,
   nameOf: (agent: string) => string,
 ): ReplicaStatus {
   const { job, name, source, replica, epoch, promotion, isPaused } = record;
@@ -298,6 +300,7 @@ export function replicaStatus(
     duplicates: life?.stream.duplicates ?? 0,
     isPaused,
     due,
+    isComplete,
     problem: life?.problem ?? null,
     unknownOwners: life?.unknownOwners ?? NOBODY,
     onward: (life?.onward ?? []).map((link) => ({

@@ -101,6 +101,16 @@ export class TargetJob {
     return this.#life;
   }
 
+  /**
+   * What was received is the source's history up to one LSN. That is so although changes were
+   * missed, for as long as nothing that was made behind them has come.
+   */
+  get isComplete(): boolean {
+    const { due, missedBehind } = this.#record;
+    if (this.#life === undefined || due === "mirror") return false;
+    return missedBehind === null ? due === "none" : this.#life.stream.received <= missedBehind;
+  }
+
   get #shmDir(): string {
     // A machine may run several agents that receive one job.
     return `/dev/shm/standin-to-${this.#record.job}-${shortHash(this.#home)}`;
@@ -125,7 +135,7 @@ export class TargetJob {
         job,
       });
       const ring = this.#newRing(this.#log.lastLsn + 1);
-      this.#save({ bootId, due: due === "mirror" ? "mirror" : "resync" });
+      this.#save({ bootId, due: due === "mirror" ? "mirror" : "resync", missedBehind: 0 });
       return ring;
     }
     const replayTo = this.#log.durableLsn;
@@ -286,10 +296,12 @@ export class TargetJob {
       return;
     }
     const { name } = this.#record;
+    let isComplete = false;
     if (this.#life !== undefined) {
       this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
       // What is not applied by then, for example in a pause, the resync brings.
-      await this.#life.drain(DRAIN_MS);
+      const isDrained = await this.#life.drain(DRAIN_MS);
+      isComplete = isDrained && this.isComplete;
       await this.#life.stop();
       this.#life = undefined;
     }
@@ -299,7 +311,8 @@ export class TargetJob {
     await this.#log.startStream(randomBytes(16), firstLsn);
     const due = this.#record.due === "mirror" ? "mirror" : "resync";
     const bootId = currentBootId();
-    this.#save({ ...settingsOf(hello), stream: hello.stream, due, bootId });
+    const missedBehind = isComplete ? firstLsn - 1 : 0;
+    this.#save({ ...settingsOf(hello), stream: hello.stream, due, missedBehind, bootId });
     await this.#begin(this.#newRing(firstLsn));
   }
 
@@ -352,7 +365,7 @@ export class TargetJob {
   seal(paths: readonly string[], isForced: boolean): void {
     const { due, epoch } = this.#record;
     if (this.#life === undefined) throw notComplete(this.#record.name, "mirror");
-    if (due !== "none" && !isForced) throw notComplete(this.#record.name, due);
+    if (!this.isComplete && !isForced) throw notComplete(this.#record.name, due);
     const at = new Date(this.#clock.wallMs()).toISOString();
     const promotion = { at, paths, isForced, lsn: null, isDone: false };
     this.#save({ promotion, epoch: epoch + 1 });
@@ -369,7 +382,8 @@ export class TargetJob {
     if (promotion.lsn !== null) return { lsn: promotion.lsn, paths: promotion.paths };
     const life = this.#life;
     // A power cut may have come between, and have left no checkpoint to go on from.
-    if (life === undefined || (due !== "none" && !promotion.isForced)) throw notComplete(name, due);
+    if (life === undefined || !(this.isComplete || promotion.isForced))
+      throw notComplete(name, due);
     if (isPaused) this.setPaused(false);
     if (!(await life.drain(DRAIN_MS))) {
       throw new StandinError("NOT_APPLIED", `the replica of ${name} does not take what is left`, {

@@ -129,7 +129,10 @@ export class TargetLife {
       due: record.due,
       isPaused: record.isPaused,
       gaps: () => ring.word(HeaderAt.gaps),
-      onDue: (due) => parts.save({ due }),
+      onDue: (due) => {
+        if (due === "none") parts.save({ due, missedBehind: this.stream.compared() });
+        else parts.save({ due });
+      },
     });
     this.#owners = record.owners === "name" ? openOwnerMapper(parts.ownersPath, clock) : undefined;
     this.stream = new StreamTarget({
@@ -139,6 +142,8 @@ export class TargetLife {
       owners: this.#owners,
       routing: record.onward === null ? undefined : AnswerRouting.fromTagged(record.onward.index),
       copy: () => this.copyState,
+      missedBehind: record.missedBehind,
+      onMissed: (missedBehind) => parts.save({ missedBehind }),
       onChange: (change) => this.#onConnection(change),
       onBroken: parts.onBroken,
     });
@@ -223,6 +228,7 @@ export class TargetLife {
       const why = problem ?? "the replica is another folder than before";
       report("warning", "the checkpoint could not be used; everything is compared", { why });
       this.copy.requireResync();
+      this.#parts.save({ missedBehind: 0 });
     } else {
       const figures = { moved, removed, missing };
       report("info", "the replica's names are those of the checkpoint again", figures);

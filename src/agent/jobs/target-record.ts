@@ -42,6 +42,12 @@ export interface TargetRecord {
   /** See StreamHello. */
   readonly onward: Onward | null;
   readonly due: DueWork;
+  /**
+   * Behind this op the source has missed changes, and no comparison was complete since: up to it
+   * the replica is the source's history, as long as nothing behind it was received. 0: nobody knows
+   * where; null: nothing was missed.
+   */
+  readonly missedBehind: number | null;
   readonly isPaused: boolean;
   /** Shared memory of another boot is gone. */
   readonly bootId: string;
@@ -77,6 +83,7 @@ export function newTargetRecord(
     startCommand,
     onward,
     due: "mirror",
+    missedBehind: null,
     isPaused: false,
     bootId,
     applier: null,
@@ -90,8 +97,8 @@ export function parseTargetRecord(value: unknown): TargetRecord | undefined {
   if (record.version !== VERSION) return undefined;
   if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
   if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
-  // Records of before there were targets further on say nothing of them.
-  return { onward: null, ...value } as TargetRecord;
+  // Older records say nothing of these.
+  return { onward: null, missedBehind: null, ...value } as TargetRecord;
 }
 
 export function replicaOf(record: TargetRecord, mount: StreamMount): string {
