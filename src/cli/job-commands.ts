@@ -8,7 +8,7 @@ import type {
   ReplicaStatus,
   SourceStatus,
 } from "../agent/jobs/job-status.ts";
-import type { Unprotected } from "../agent/jobs/jobs.ts";
+import type { Unprotected } from "../agent/jobs/job-requests.ts";
 import type { Promotion } from "../agent/jobs/promotion.ts";
 import type { PromotionRecord } from "../agent/jobs/target-record.ts";
 import { formatBytes } from "../base/units.ts";

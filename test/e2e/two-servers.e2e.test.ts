@@ -4,7 +4,16 @@
  * two-servers-kill.e2e.test.ts and network-cuts.e2e.test.ts.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -150,6 +159,38 @@ test("the replica is promoted when the source is lost, and the source stays down
   await servers.target.stop();
   await servers.target.start();
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "written on the new server");
+});
+
+test("the new primary is protected by the old source, when that is back", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await Servers.start(t);
+  await servers.protect();
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  servers.killSource();
+  const at = join(servers.home, "promoted");
+  servers.target.json("promote", "data", "--at", at);
+  await servers.source.start();
+  const writer = openSync(join(at, "open"), "w");
+  writeSync(writer, "before ");
+  const { target: primary, source: standby } = servers;
+  const other = primary.command("protect", join(at, ".."), "--name", "more", "--to", "s0");
+  assert.match(other.stderr, /already protected/);
+  primary.json("protect", at, "--name", "back", "--to", "s0");
+  writeSync(writer, "and behind");
+  closeSync(writer);
+  primary.json("flush", "back", "--timeout", "60");
+  const replica = servers.replica(standby, at);
+  assert.deepEqual(compareTrees(at, replica), []);
+  assert.equal(readFileSync(join(replica, "open"), "utf8"), "before and behind");
+  await primary.stop();
+  await primary.start();
+  writeFileSync(join(at, "later"), "after a restart");
+  primary.json("flush", "back", "--timeout", "60");
+  assert.equal(readFileSync(join(replica, "later"), "utf8"), "after a restart");
+  assert.equal(readFileSync(join(servers.folder, "mail"), "utf8"), "the only copy");
 });
 
 test("changes that nobody captured are no hindrance while nothing behind them has come", {

@@ -6,6 +6,7 @@ import { StandinError } from "../../base/errors.ts";
 import { parseOnward } from "../../protocol/stream-messages.ts";
 import type { RequestBody } from "../peer-control.ts";
 import type { PeerNetwork, PeerRequestHandler } from "../peer-network.ts";
+import type { SourceRecord } from "./source-record.ts";
 import type { TargetJob } from "./target-job.ts";
 
 export const PEER_REQUEST_MS = 30_000;
@@ -29,6 +30,42 @@ export function askTarget(
 ): Answer {
   if (through === null) return network.request(agent, command, body, timeoutMs);
   return network.request(through, command, { ...body, passTo: agent }, timeoutMs);
+}
+
+export interface EndedReplica {
+  readonly agent: string;
+  /** Where it is left; null: nowhere, or not known. */
+  readonly replica: string | null;
+  /** Why the target could not be told. */
+  readonly problem: string | null;
+}
+
+/** What becomes of the replicas when a job ends. */
+export interface Unprotected {
+  readonly replicas: readonly EndedReplica[];
+  /** Promoted replicas, which are shown at their paths until the next reboot. */
+  readonly shown: readonly { readonly replica: string; readonly path: string }[];
+}
+
+/** Tells all targets of a job that it is no more. */
+export async function endReplicas(
+  network: PeerNetwork,
+  { id, targets }: Pick<SourceRecord, "id" | "targets">,
+  deletesReplica: boolean,
+  nameOf: (agent: string) => string,
+): Promise<EndedReplica[]> {
+  const body = { job: id, deletesReplica };
+  const ended: EndedReplica[] = [];
+  // Backwards: a target that has forgotten the job passes nothing on.
+  for (const target of targets.toReversed()) {
+    const asked = askTarget(network, target, "job-remove", body, PEER_REQUEST_MS);
+    const told = asked.then(({ replica }) => {
+      return { replica: typeof replica === "string" ? replica : null, problem: null };
+    });
+    const outcome = await told.catch(({ message: problem }: Error) => ({ replica: null, problem }));
+    ended.push({ agent: nameOf(target.agent), ...outcome });
+  }
+  return ended.toReversed();
 }
 
 export interface JobRequestParts {

@@ -22,7 +22,14 @@ import type { PeerConnection, PeerNetwork } from "../peer-network.ts";
 import { realFolder } from "../real-folder.ts";
 import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
-import { answerJobRequests, askTarget, PEER_REQUEST_MS, VERIFY_MS } from "./job-requests.ts";
+import {
+  answerJobRequests,
+  askTarget,
+  endReplicas,
+  PEER_REQUEST_MS,
+  type Unprotected,
+  VERIFY_MS,
+} from "./job-requests.ts";
 import {
   flushTimeout,
   type JobStatus,
@@ -49,19 +56,6 @@ export interface JobsParts {
 
 const RETRY_MS = 5000;
 const POLL_MS = 20;
-
-/** What becomes of the replicas when a job ends. */
-export interface Unprotected {
-  readonly replicas: readonly {
-    readonly agent: string;
-    /** Where it is left; null: nowhere, or not known. */
-    readonly replica: string | null;
-    /** Why the target could not be told. */
-    readonly problem: string | null;
-  }[];
-  /** Promoted replicas, which are shown at their paths until the next reboot. */
-  readonly shown: readonly { readonly replica: string; readonly path: string }[];
-}
 
 export class Jobs implements Loop {
   readonly name = "jobs";
@@ -277,22 +271,42 @@ export class Jobs implements Loop {
     });
   }
 
-  /** @throws {StandinError} `JOB_EXISTS`, `NO_LOCAL_ADDRESS`, …: nothing was changed. */
+  /**
+   * Folders that a job captures without a target, as after a promotion, are protected by that job,
+   * which goes on. @throws {StandinError} `JOB_EXISTS`, `NO_LOCAL_ADDRESS`, …: nothing was changed.
+   */
   async protect(settings: JobSettings, allowOpenFiles: boolean): Promise<SourceRecord> {
     const { store } = this.#parts;
-    if ([...this.#sources.values()].some(({ record }) => record.name === settings.name)) {
+    const paths = settings.paths.map((path) => realFolder(path, path).path);
+    const captured = [...this.#sources.values()].find((job) => job.capturesForNobody(paths));
+    const others = [...this.#sources.values()].filter((job) => job !== captured);
+    if (others.some(({ record }) => record.name === settings.name)) {
       throw new StandinError("JOB_EXISTS", `there is a job ${settings.name} already`, {
         hint: "Choose another --name, or end that job: standin unprotect.",
       });
     }
     rulesOf(settings);
-    this.#refuseTaken(settings.paths.map((path) => realFolder(path, path).path));
+    if (captured === undefined) this.#refuseTaken(paths);
     const targets = resolveTargets(settings, store);
     for (const { via } of targets) if (via !== null) await requireLocalAddress(via);
     if (settings.owners === "name") await systemNameService("user", [0]);
+    if (captured !== undefined) return await this.#giveTargets(captured, { ...settings, targets });
     const fixed = { epoch: 1, binds: [] };
     const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
     return job.record;
+  }
+
+  /** The agent's part of the job begins anew; keeper and engine go on meanwhile. */
+  async #giveTargets(job: SourceJob, settings: JobSettings): Promise<SourceRecord> {
+    const { id } = job.record;
+    job.configure(settings);
+    await job.stop();
+    await this.#openSource(id);
+    const problem = this.#problems.get(id);
+    if (problem === undefined) return this.source(id).record;
+    throw new StandinError("JOB_NOT_STARTED", `${settings.name} does not start: ${problem}`, {
+      hint: "It is tried again by itself: look at standin jobs.",
+    });
   }
 
   #refuseTaken(paths: readonly string[]): void {
@@ -414,24 +428,11 @@ export class Jobs implements Loop {
 
   async unprotect(job: string, deletesReplica: boolean): Promise<Unprotected> {
     const source = this.source(job);
-    const { id, targets, binds, mounts } = source.record;
+    const { id, binds, mounts } = source.record;
     this.#sources.delete(id);
     await source.remove();
-    const body = { job: id, deletesReplica };
-    const replicas: Unprotected["replicas"][number][] = [];
-    // Backwards: a target that has forgotten the job passes nothing on.
-    for (const { agent, through } of targets.toReversed()) {
-      const way = { agent, through };
-      const { network } = this.#parts;
-      const asked = askTarget(network, way, "job-remove", body, PEER_REQUEST_MS);
-      const told = asked.then(({ replica }) => {
-        return { replica: typeof replica === "string" ? replica : null, problem: null };
-      });
-      const { replica, problem } = await told.catch((error: Error) => {
-        return { replica: null, problem: error.message };
-      });
-      replicas.push({ agent: this.#nameOf(agent), replica, problem });
-    }
+    const nameOf = (agent: string) => this.#nameOf(agent);
+    const replicas = await endReplicas(this.#parts.network, source.record, deletesReplica, nameOf);
     const shown = binds.map((replica, i) => ({ replica, path: mounts[i]?.path ?? "" }));
     return { replicas, shown };
   }

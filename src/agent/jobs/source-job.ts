@@ -38,7 +38,7 @@ import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { ringSizes } from "../ring-sizes.ts";
 import { timesSettled } from "../settled-times.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
-import { parseSourceRecord, type SourceRecord } from "./source-record.ts";
+import { type JobSettings, parseSourceRecord, type SourceRecord } from "./source-record.ts";
 import { putReplicaAt } from "./promotion-path.ts";
 import { askTarget } from "./job-requests.ts";
 import { JobTargets } from "./job-targets.ts";
@@ -317,6 +317,19 @@ export class SourceJob {
       }
       throw error;
     }
+  }
+
+  /** It captures these very folders, and has no target. */
+  capturesForNobody(paths: readonly string[]): boolean {
+    const { mounts, targets, fenced } = this.#record;
+    if (fenced !== null || targets.length > 0 || mounts.length !== paths.length) return false;
+    return mounts.every(({ path }) => paths.includes(path));
+  }
+
+  /** From its next start on. What its folders and its engine are made of stays. */
+  configure(settings: JobSettings): void {
+    const { paths, ringBytes, workers } = this.#record;
+    this.#save({ ...settings, paths, ringBytes, workers });
   }
 
   /** Of these targets, from now on and after restarts. */
