@@ -59,7 +59,9 @@ class Bench {
       owners: undefined,
       routing: undefined,
       missedBehind: null,
-      onMissed: (lsn) => void (this.missedBehind = lsn),
+      onMissed: (lsn) => {
+        this.missedBehind = lsn;
+      },
       copy: () => COPY,
       onChange: ({ connected, why }) => void (connected || this.ends.push(why)),
       onBroken: (error) => assert.fail(error),
