@@ -303,7 +303,7 @@ export function replicaStatus(
     isComplete,
     problem: life?.problem ?? null,
     unknownOwners: life?.unknownOwners ?? NOBODY,
-    onward: (life?.onward ?? []).map((link) => ({
+    onward: (life?.onward.all ?? []).map((link) => ({
       agent: nameOf(link.agent),
       isConnected: link.isConnected,
       why: link.promoted ?? (link.isConnected ? null : (link.lastError ?? null)),

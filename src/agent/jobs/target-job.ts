@@ -219,7 +219,7 @@ export class TargetJob {
   /** Of the way to a target further on; kept. */
   setOnward(onward: TargetRecord["onward"]): void {
     this.#save({ onward });
-    this.#life?.setOnward(onward);
+    this.#life?.onward.setLimits(onward);
   }
 
   #save(change: Partial<TargetRecord>): void {
@@ -292,7 +292,7 @@ export class TargetJob {
     const isContinued = isSame && hello.firstLsn <= known + 1;
     if (isContinued && this.#life !== undefined) {
       this.#save(settingsOf(hello));
-      this.#life.setOnward(hello.onward);
+      this.#life.onward.setLimits(hello.onward);
       return;
     }
     const { name } = this.#record;

@@ -8,13 +8,7 @@ import { HeaderAt } from "../../journal/ring-layout.ts";
 import type { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { isAlive, sendSignal } from "../../platform/processes.ts";
-import type {
-  Onward,
-  SourceState,
-  StreamHello,
-  TargetCopy,
-  UnknownOwners,
-} from "../../protocol/stream-messages.ts";
+import type { StreamHello, TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
 import { AnswerRouting } from "../../replication/answer-routing.ts";
 import type { OwnerMapper } from "../../replication/owner-mapper.ts";
 import { StreamTarget } from "../../replication/stream-target.ts";
@@ -24,20 +18,14 @@ import { checkpointHead, checkpointStream } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
 import { applierHealthReasons } from "../protection.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
-import { type ConnectOnward, OnwardLink } from "./onward-link.ts";
+import type { ConnectOnward } from "./onward-link.ts";
+import { OnwardLinks } from "./onward-links.ts";
 import { openOwnerMapper } from "./owner-names.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
 
 /** Records that wait for the applier; behind it there is the log. */
 const RING_ARENA_BYTES = 96 << 20;
 const RING_SLOTS = 1 << 18;
-/**
- * Of the log, what is kept for targets further on that are behind. One that needs more compares: it
- * must not fill the disk that this server's own copy needs.
- */
-const ONWARD_LOG_BYTES_MAX = 2 ** 37;
-const ONWARD_FREE_BYTES_MIN = 2 ** 32;
-
 export interface TargetLifeParts {
   readonly clock: Clock;
   readonly log: SegmentLog;
@@ -73,9 +61,7 @@ export class TargetLife {
   readonly copy: CopySupervisor;
   readonly applier: ApplierLink;
   /** Targets that get their ops from here. */
-  readonly onward: readonly OnwardLink[];
-  /** Why the source is away, for those targets. */
-  #awayWhy: string | undefined;
+  readonly onward: OnwardLinks;
   readonly #owners: OwnerMapper | undefined;
   readonly #gauge: RingGauge;
   readonly #log: SegmentLog;
@@ -144,41 +130,17 @@ export class TargetLife {
       copy: () => this.copyState,
       missedBehind: record.missedBehind,
       onMissed: (missedBehind) => parts.save({ missedBehind }),
-      onChange: (change) => this.#onConnection(change),
+      onChange: (change) => {
+        this.onward.sourceChanged(change);
+        parts.onConnection(change);
+      },
       onBroken: parts.onBroken,
     });
-    this.onward = (record.onward?.targets ?? []).map((target) => {
-      const { agent } = target;
-      return new OnwardLink({
-        clock,
-        log,
-        target,
-        connect: parts.connectOnward,
-        hello: parts.onwardHello,
-        ringState: () => this.#sourceState(),
-        tell: (state) => this.stream.tell(state),
-        report: (level, message) => parts.report(level, message, { agent }),
-      });
+    this.onward = new OnwardLinks({
+      ...{ clock, log, onward: record.onward, stream: this.stream, report: parts.report },
+      connect: parts.connectOnward,
+      hello: parts.onwardHello,
     });
-  }
-
-  #onConnection(change: { readonly connected: boolean; readonly why: string }): void {
-    this.#awayWhy = change.connected ? undefined : change.why;
-    if (change.connected) for (const link of this.onward) link.sourceConnected();
-    this.#parts.onConnection(change);
-  }
-
-  #sourceState(): SourceState | undefined {
-    const said = this.stream.sourceSaid;
-    if (said === undefined || this.#awayWhy === undefined) return said;
-    return { ...said, away: this.#awayWhy };
-  }
-
-  /** Limits may have changed; who gets the ops does not, in a job's life. */
-  setOnward(onward: Onward | null): void {
-    for (const target of onward?.targets ?? []) {
-      this.onward.find(({ agent }) => agent === target.agent)?.setLimit(target);
-    }
   }
 
   async start(record: TargetRecord): Promise<void> {
@@ -196,7 +158,7 @@ export class TargetLife {
   /** Called often. */
   pump(): void {
     this.stream.pump();
-    for (const link of this.onward) link.pump();
+    this.onward.pump();
   }
 
   #observeCheckpoints(event: ApplierEvent): void {
@@ -239,17 +201,7 @@ export class TargetLife {
   async trim(): Promise<void> {
     const lsn = this.#hasFailed ? this.ring.applied : this.#checkpointLsn;
     if (lsn === undefined) return;
-    await this.#log.trimBelow(Math.min(lsn, await this.#onwardNeeds()) + 1);
-  }
-
-  /** Targets further on need what is behind this, if there is room to keep it. */
-  async #onwardNeeds(): Promise<number> {
-    if (this.onward.length === 0) return Number.POSITIVE_INFINITY;
-    const isLong = this.#log.bytes > ONWARD_LOG_BYTES_MAX;
-    if (isLong || (await this.#log.freeBytes()) < ONWARD_FREE_BYTES_MIN) {
-      return Number.POSITIVE_INFINITY;
-    }
-    return Math.min(...this.onward.map(({ durable }) => durable));
+    await this.#log.trimBelow(Math.min(lsn, await this.onward.doneLsn()) + 1);
   }
 
   /** Ops that were durable at a power cut and are not applied again yet. */
@@ -324,7 +276,7 @@ export class TargetLife {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all(this.onward.map((link) => link.stop()));
+    await this.onward.stop();
     await this.stream.stop();
     await this.applier.stop();
     await this.#running;
