@@ -29,6 +29,9 @@ export interface OnwardTarget {
   readonly schedule: readonly string[];
 }
 
+/** No more than a job may have: a question's number modulo this tells whose it is. */
+export const TARGETS_MAX = 64;
+
 /** What a target has to know to send a job's ops on. */
 export interface Onward {
   /** Its own number among the job's targets. */
@@ -224,13 +227,21 @@ export function parseOnward(value: unknown): Onward | null {
     const settings = { limitBytes: limitBytes ?? null, schedule };
     return {
       agent,
-      index: count({ index }, "index"),
+      index: targetIndex({ index }),
       replica: typeof replica === "string" ? replica : null,
       limitBytes: settings.limitBytes === null ? null : count(settings, "limitBytes"),
       schedule: texts(settings, "schedule"),
     };
   });
-  return { index: count(fields, "index"), targets };
+  const agents = new Set(targets.map(({ agent }) => agent));
+  if (targets.length >= TARGETS_MAX || agents.size !== targets.length) bad("hello");
+  return { index: targetIndex(fields), targets };
+}
+
+function targetIndex(fields: Fields): number {
+  const index = count(fields, "index");
+  if (index >= TARGETS_MAX) bad("hello");
+  return index;
 }
 
 function objectOf(value: unknown, what: string): Fields {

@@ -13,7 +13,7 @@ function shown(records: OpRecords): string[] {
 }
 
 test("each of two targets gets all changes, and its own answers under its own numbers", () => {
-  const targets = [new AnswerRouting(0, 2), new AnswerRouting(1, 2)] as const;
+  const targets = [AnswerRouting.atSource(0, 2), AnswerRouting.atSource(1, 2)] as const;
   const data = Buffer.from("data");
   const kind = OpKind.mirrorBlock;
   const stream = recordsOf(5, [
@@ -32,7 +32,7 @@ test("each of two targets gets all changes, and its own answers under its own nu
 });
 
 test("a single target gets everything as it is", () => {
-  const alone = new AnswerRouting(0, 1);
+  const alone = AnswerRouting.atSource(0, 1);
   const stream = recordsOf(1, [{ kind: OpKind.mirrorHole, question: alone.tag(3) }]);
   assert.equal(alone.route(stream), stream);
   assert.equal(alone.tag(3), 3);
@@ -40,8 +40,8 @@ test("a single target gets everything as it is", () => {
 
 test("a target that sends on gets the answers of those behind it, and tells them apart", () => {
   // Of three targets the second gets the ops from the first.
-  const direct = [new AnswerRouting(0, 3, [1]), new AnswerRouting(2, 3)] as const;
-  const here = [AnswerRouting.fromTagged(0), AnswerRouting.fromTagged(1)] as const;
+  const direct = [AnswerRouting.atSource(0, 3, [1]), AnswerRouting.atSource(2, 3)] as const;
+  const here = [AnswerRouting.atTarget(0), AnswerRouting.atTarget(1)] as const;
   const kind = OpKind.mirrorBlock;
   const data = Buffer.from("data");
   const questions = [direct[0].tag(9), here[1].tag(9), direct[1].tag(9)];
@@ -62,12 +62,12 @@ test("a target that sends on gets the answers of those behind it, and tells them
 });
 
 test("where all targets are behind one, the source sends it everything as it is", () => {
-  const only = new AnswerRouting(0, 2, [1]);
+  const only = AnswerRouting.atSource(0, 2, [1]);
   const stream = recordsOf(1, [{ kind: OpKind.mirrorHole, question: only.tag(3) }]);
   assert.equal(only.route(stream), stream);
   const taken: number[] = [];
   const memory = new Uint8Array(1000);
-  const routed = AnswerRouting.fromTagged(0).route(stream, (bytes) => {
+  const routed = AnswerRouting.atTarget(0).route(stream, (bytes) => {
     taken.push(bytes);
     return memory.subarray(40, 40 + bytes);
   });

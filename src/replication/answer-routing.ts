@@ -8,9 +8,7 @@
 import { OP_HEADER_BYTES, OpKind, OpView } from "../model/op.ts";
 import { forEachRecord, type OpRecords } from "../model/op-records.ts";
 import { alignUp } from "../base/bytes.ts";
-
-/** No more than a job may have. Part of the protocol: a number modulo this tells whose it is. */
-export const TARGETS_MAX = 64;
+import { TARGETS_MAX } from "../protocol/stream-messages.ts";
 
 type TakeBytes = (bytes: number) => Uint8Array<ArrayBuffer>;
 
@@ -18,31 +16,45 @@ export class AnswerRouting {
   readonly #index: number;
   /** Those whose answers go this way, by number. */
   readonly #takes: ReadonlySet<number>;
-  readonly #isEverything: boolean;
+  /** How the answers are on the way in, and on the way out. */
+  readonly #isTagged: boolean;
   readonly #untags: boolean;
+  readonly #isEverything: boolean;
 
-  /**
-   * `index`: of this target among the job's `count`. `onward`: of those that get their ops from it.
-   */
-  constructor(index: number, count: number, onward: readonly number[] = []) {
+  private constructor(
+    index: number,
+    takes: readonly number[],
+    how: { readonly isTagged: boolean; readonly untags: boolean; readonly isEverything: boolean },
+  ) {
     this.#index = index;
-    this.#takes = new Set([index, ...onward]);
-    this.#untags = count > 1 && onward.length === 0;
-    this.#isEverything = this.#takes.size === count;
+    this.#takes = new Set(takes);
+    this.#isTagged = how.isTagged;
+    this.#untags = how.untags;
+    this.#isEverything = how.isEverything;
   }
 
-  /** The routing at a target that sends ops on, for itself or for one of those behind it. */
-  static fromTagged(index: number): AnswerRouting {
-    return new AnswerRouting(index, TARGETS_MAX);
+  /**
+   * At the source, to the target `index` of `count`; `onward`: those that get their ops from it.
+   */
+  static atSource(index: number, count: number, onward: readonly number[] = []): AnswerRouting {
+    const takes = [index, ...onward];
+    const isEverything = takes.length === count;
+    const isTagged = count > 1;
+    return new AnswerRouting(index, takes, {
+      isTagged,
+      untags: isTagged && onward.length === 0,
+      isEverything,
+    });
+  }
+
+  /** At a target that sends the ops on, for itself or for one of those behind it. */
+  static atTarget(index: number): AnswerRouting {
+    return new AnswerRouting(index, [index], { isTagged: true, untags: true, isEverything: false });
   }
 
   /** The number under which the mirror thread gets this target's question `number`. */
   tag(number: number): number {
-    return this.#isAlone ? number : number * TARGETS_MAX + this.#index;
-  }
-
-  get #isAlone(): boolean {
-    return this.#isEverything && this.#takes.size === 1;
+    return this.#isTagged ? number * TARGETS_MAX + this.#index : number;
   }
 
   /** The ops as this target is to see them, in memory from `take` unless they are the same. */

@@ -26,7 +26,7 @@ function append(log: SegmentLog, count: number): void {
 
 test("only what is durable is read, and from any op on", async () => {
   const log = await logOf();
-  const reader = new DurableOps(log, AnswerRouting.fromTagged(0)).reader();
+  const reader = new DurableOps(log, AnswerRouting.atTarget(0)).reader();
   append(log, 2);
   await log.flush();
   assert.equal(await reader.read(1, 1000, pool), undefined, "written, and not synced");
@@ -45,7 +45,7 @@ test("only what is durable is read, and from any op on", async () => {
 
 test("what is read is in memory of its own", async () => {
   const log = await logOf();
-  const reader = new DurableOps(log, AnswerRouting.fromTagged(0)).reader();
+  const reader = new DurableOps(log, AnswerRouting.atTarget(0)).reader();
   append(log, 1);
   await log.sync();
   const first = await reader.read(1, 1000, pool);
@@ -62,7 +62,7 @@ test("what is read is in memory of its own", async () => {
 
 test("who needs what was trimmed is told", async () => {
   const log = await logOf();
-  const ops = new DurableOps(log, AnswerRouting.fromTagged(0));
+  const ops = new DurableOps(log, AnswerRouting.atTarget(0));
   append(log, 40);
   await log.sync();
   await log.trimBelow(40);

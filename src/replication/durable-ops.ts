@@ -12,26 +12,33 @@ import type { OpCursor, OpSource } from "./stream-source.ts";
 export class DurableOps implements OpSource {
   readonly #log: SegmentLog;
   readonly #routing: AnswerRouting;
+  readonly #onDamaged: () => void;
 
-  /** `routing`: the ops as they are to be seen further on. */
-  constructor(log: SegmentLog, routing: AnswerRouting) {
+  /**
+   * `routing`: the ops as they are to be seen further on. `onDamaged`: there are ops in the log
+   * that cannot be read.
+   */
+  constructor(log: SegmentLog, routing: AnswerRouting, onDamaged: () => void = () => {}) {
     this.#log = log;
     this.#routing = routing;
+    this.#onDamaged = onDamaged;
   }
 
   reader(): OpCursor {
-    return new DurableOpReader(this.#log, this.#routing);
+    return new DurableOpReader(this.#log, this.#routing, this.#onDamaged);
   }
 }
 
 class DurableOpReader implements OpCursor {
   readonly #log: SegmentLog;
   readonly #routing: AnswerRouting;
+  readonly #onDamaged: () => void;
   #reader: LogReader | undefined;
 
-  constructor(log: SegmentLog, routing: AnswerRouting) {
+  constructor(log: SegmentLog, routing: AnswerRouting, onDamaged: () => void) {
     this.#log = log;
     this.#routing = routing;
+    this.#onDamaged = onDamaged;
   }
 
   /** An entry's ops at a time. @throws {StandinError} `LOG_TRIMMED`, `LOG_DAMAGED`, `LOG_IO` */
@@ -40,7 +47,10 @@ class DurableOpReader implements OpCursor {
       await this.#reader?.close();
       this.#reader = this.#log.reader(from, "durable");
     }
-    const entry = await this.#reader.next();
+    const entry = await this.#reader.next().catch((error: unknown) => {
+      if ((error as { code?: string }).code === "LOG_DAMAGED") this.#onDamaged();
+      throw error;
+    });
     if (entry === undefined) return undefined;
     // Copied in any case: the entry's memory is the log's, which uses it again.
     return this.#routing.route(batchFrom(entry, from), (bytes) => pool.take(bytes));

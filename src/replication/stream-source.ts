@@ -72,7 +72,7 @@ export class StreamSource {
   readonly #options: StreamSourceOptions;
   /** Of the connection in hand: a read of an earlier one may still be under way. */
   #reader: OpCursor | undefined;
-  readonly #sender = new Sender(0, SENDER_DEFAULTS);
+  #sender = new Sender(0, SENDER_DEFAULTS);
   readonly #events: SenderEvent[] = [];
   readonly #pool = new PayloadPool(POOL_BYTES_MAX);
   #channel: FrameChannel | undefined;
@@ -167,12 +167,21 @@ export class StreamSource {
     try {
       const opened = await this.#options.connect(signal);
       if (signal.aborted) opened.connection.socket.destroy();
+      else if (opened.welcome.durable < this.#sender.durable) this.#beginAnew(opened.connection);
       else this.#open(opened.connection, opened.welcome);
     } catch (error) {
       this.#lastError = (error as Error).message;
       this.#options.onChange({ connected: false, why: this.#lastError });
       this.#step({ kind: "disconnected" });
     }
+  }
+
+  /** The target has lost what it had: what is known of it is true of nothing any more. */
+  #beginAnew({ socket }: StreamConnection): void {
+    socket.destroy();
+    this.#sender = new Sender(0, SENDER_DEFAULTS);
+    this.#lastError = "the target has lost what it had, and gets everything anew";
+    this.#options.onChange({ connected: false, why: this.#lastError });
   }
 
   #open(stream: StreamConnection, { durable, applied }: StreamWelcome): void {

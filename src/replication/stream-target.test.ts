@@ -43,8 +43,10 @@ class Bench {
   readonly target: StreamTarget;
   /** Why connections ended. */
   readonly ends: string[] = [];
-  /** As it was to be kept. */
-  missedBehind: number | null = null;
+  /** Where they are, as they were heard of. */
+  readonly gaps: number[] = [];
+  /** How many the source counted, each time that it said so. */
+  readonly heard: number[] = [];
 
   private constructor(t: TestContext, log: SegmentLog) {
     const shm = mkdtempSync("/dev/shm/standin-stream-");
@@ -58,10 +60,9 @@ class Bench {
       ring,
       owners: undefined,
       routing: undefined,
-      missedBehind: null,
-      onMissed: (lsn) => {
-        this.missedBehind = lsn;
-      },
+      sourceSaid: null,
+      onSource: ({ gaps }) => void this.heard.push(gaps),
+      onGap: (behind) => void this.gaps.push(behind),
       copy: () => COPY,
       onChange: ({ connected, why }) => void (connected || this.ends.push(why)),
       onBroken: (error) => assert.fail(error),
@@ -381,18 +382,17 @@ test("what must not be taken ends the connection with the reason", async (t) => 
 test("where changes were missed is known at once, and before the ops behind it", async (t) => {
   const { gap, on } = RecordingState;
   for (const { states, expected } of [
-    { states: [{ recording: gap, gaps: 1, lsn: 7 }], expected: 7 },
+    { states: [{ recording: gap, gaps: 1, lsn: 7 }], expected: [7] },
     // Recorded again: where the gap was is not known.
-    { states: [{ recording: on, gaps: 1, lsn: 9 }], expected: 0 },
-    { states: [{ recording: gap, gaps: 2, lsn: 9 }], expected: 0 },
-    // The first one counts.
+    { states: [{ recording: on, gaps: 1, lsn: 9 }], expected: [0] },
+    { states: [{ recording: gap, gaps: 2, lsn: 9 }], expected: [0] },
     {
       states: [
         { recording: gap, gaps: 1, lsn: 7 },
         { recording: on, gaps: 1, lsn: 7 },
         { recording: gap, gaps: 2, lsn: 9 },
       ],
-      expected: 7,
+      expected: [7, 9],
     },
   ]) {
     const bench = await Bench.make(t);
@@ -401,13 +401,15 @@ test("where changes were missed is known at once, and before the ops behind it",
     const far = bench.attach(connection);
     far.write(stateFrame({ lsn: 3 }));
     await pumped(bench);
-    assert.equal(bench.missedBehind, null);
+    assert.deepEqual([bench.gaps, bench.target.isGapAhead], [[], false]);
     for (const state of states) far.write(stateFrame(state));
     await pumped(bench);
-    assert.equal(bench.missedBehind, expected, JSON.stringify(states));
+    assert.deepEqual(bench.gaps, expected, JSON.stringify(states));
+    assert.deepEqual(bench.heard, [0, ...states.map(({ gaps }) => gaps)]);
+    assert.deepEqual(bench.target.sourceSaid?.gaps, states.at(-1)?.gaps);
     assert.equal(bench.ring.word(HeaderAt.gaps), 0, "not reached yet: nothing is applied");
-    assert.equal(bench.target.compared(), 0, "what is not reached was not compared");
+    assert.equal(bench.target.isGapAhead, true);
     bench.ring.setWord(HeaderAt.gaps, states.at(-1)?.gaps ?? 0);
-    assert.equal(bench.target.compared(), null);
+    assert.equal(bench.target.isGapAhead, false);
   }
 });

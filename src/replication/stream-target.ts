@@ -56,9 +56,12 @@ export interface StreamTargetOptions {
   readonly owners: OwnerMapper | undefined;
   /** Where the ops are sent on, and hold others' answers. */
   readonly routing: AnswerRouting | undefined;
-  /** See TargetRecord; and what is to be kept of it, before ops behind it are acknowledged. */
-  readonly missedBehind: number | null;
-  readonly onMissed: (behind: number) => void;
+  /** What the source said last, of this stream, before the agent was started. */
+  readonly sourceSaid: SourceState | null;
+  /** It has said something new. Called before ops behind it are taken. */
+  readonly onSource: (state: SourceState) => void;
+  /** Changes were missed behind this op; 0: nobody knows where. As onSource. */
+  readonly onGap: (behind: number) => void;
   /** How the copy is, for the source. */
   readonly copy: () => TargetCopy;
   readonly onChange: (change: { readonly connected: boolean; readonly why: string }) => void;
@@ -79,7 +82,6 @@ export class StreamTarget {
   #current = 0;
   #batch: AppendedEntry | undefined;
   #source: SourceState | undefined;
-  #missedBehind: number | null;
   /** Of the source, as it last said, whatever of it was reached. */
   #gapsHeard: number;
   /** What was last said, whatever of it was reached. */
@@ -106,8 +108,8 @@ export class StreamTarget {
     this.#feeder = new RingFeeder(log, ring, clock, { owners, routing });
     this.#receiver = new Receiver(Math.max(log.durableLsn, ring.head), ring.applied);
     this.#queue = new CommandQueue(ring);
-    this.#missedBehind = options.missedBehind;
     this.#gapsHeard = ring.word(HeaderAt.gaps);
+    this.#sourceSaid = options.sourceSaid ?? undefined;
     log.onDone = ({ payload }) => this.#pool.giveBack(payload);
   }
 
@@ -124,7 +126,7 @@ export class StreamTarget {
   get duplicates(): number {
     return this.#receiver.duplicates;
   }
-  /** What the source said last; undefined while it has said nothing on its connection. */
+  /** What the source said last; undefined while it has said nothing of this stream. */
   get sourceSaid(): SourceState | undefined {
     return this.#sourceSaid;
   }
@@ -165,7 +167,6 @@ export class StreamTarget {
     this.#copySent = "";
     this.#wasAttached = true;
     this.#sourceAhead = undefined;
-    this.#sourceSaid = undefined;
     this.#isSourceKnown = false;
     this.#current = connection;
     // Questions that were under way on an earlier connection are lost: all are asked again.
@@ -329,10 +330,7 @@ export class StreamTarget {
       case FrameType.source:
         this.#step({ kind: "heard", connection });
         if (connection === this.#current) {
-          this.#sourceSaid = parseSourceState(parseJsonPayload(frame.payload));
-          this.#sourceAhead = this.#sourceSaid;
-          this.#noteGaps(this.#sourceSaid);
-          this.#reachSource();
+          this.#hearSource(parseSourceState(parseJsonPayload(frame.payload)));
         }
         break;
       case FrameType.owners:
@@ -348,24 +346,24 @@ export class StreamTarget {
     }
   }
 
-  /** At once, and not when it is reached: the source may be lost before. */
-  #noteGaps({ gaps, recording, lsn }: SourceState): void {
-    if (gaps === this.#gapsHeard) return;
-    // Where there were several, or ops are recorded again, some that are missed lie further back.
-    const isInFirst = gaps === this.#gapsHeard + 1 && recording === RecordingState.gap;
-    this.#gapsHeard = gaps;
-    if (this.#missedBehind !== null) return;
-    this.#missedBehind = isInFirst ? lsn : 0;
-    this.#options.onMissed(this.#missedBehind);
+  /** A gap is told of at once, and not when it is reached: the source may be lost before. */
+  #hearSource(state: SourceState): void {
+    const { gaps, recording, lsn } = state;
+    this.#sourceSaid = state;
+    this.#sourceAhead = state;
+    this.#options.onSource(state);
+    if (gaps !== this.#gapsHeard) {
+      // Where there were several, or ops are recorded again, some that are missed lie further back.
+      const isInFirst = gaps === this.#gapsHeard + 1 && recording === RecordingState.gap;
+      this.#gapsHeard = gaps;
+      this.#options.onGap(isInFirst ? lsn : 0);
+    }
+    this.#reachSource();
   }
 
-  /**
-   * The copy was compared, for all the gaps that were reached. @returns what is still missed, as in
-   * {@link StreamTargetOptions.missedBehind}
-   */
-  compared(): number | null {
-    this.#missedBehind = this.#gapsHeard === this.#options.ring.word(HeaderAt.gaps) ? null : 0;
-    return this.#missedBehind;
+  /** Changes were missed behind ops that are not applied yet. */
+  get isGapAhead(): boolean {
+    return this.#gapsHeard !== this.#options.ring.word(HeaderAt.gaps);
   }
 
   /**

@@ -82,6 +82,8 @@ test("what is written comes to the second target through the first, and is verif
     ["s2", null],
   ]);
   assert.ok(replicas.every(({ replica }) => existsSync(replica)));
+  await sleep(2000);
+  for (const agent of servers.targets) assert.deepEqual(agent.json("jobs")["jobs"], []);
 });
 
 test("each of a chain may be away: the next gets what it missed when it is back", {

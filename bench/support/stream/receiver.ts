@@ -129,8 +129,9 @@ async function newTarget(): Promise<Receiving> {
     ring,
     owners: undefined,
     routing: undefined,
-    missedBehind: null,
-    onMissed: () => {},
+    sourceSaid: null,
+    onSource: () => {},
+    onGap: () => {},
     copy: () => COMPLETE,
     onChange: () => {},
     onBroken: (error) => {

@@ -49,8 +49,9 @@ export async function watchForFailures(parts: FailureWatchParts): Promise<void> 
 
 /** Undefined when the job is not to be promoted by itself, or not now. */
 function watchedSilence({ record, life, isComplete }: TargetJob) {
-  const { onFailureSeconds, promotion } = record;
-  if (onFailureSeconds === null || promotion !== null || !isComplete) return undefined;
+  const { onFailureSeconds, promotion, superseded } = record;
+  if (onFailureSeconds === null || promotion !== null || superseded !== null) return undefined;
+  if (!isComplete) return undefined;
   const heardAtMs = life?.stream.heardAtMs;
   return heardAtMs === undefined ? undefined : { heardAtMs, allowedMs: onFailureSeconds * 1000 };
 }

@@ -85,7 +85,10 @@ export function answerJobRequests(parts: JobRequestParts): void {
     network.onRequest(command, async (body, peer) => {
       const { passTo, ...rest } = body;
       if (typeof passTo !== "string") return await handler(body, peer);
-      refuseUnlessBehind(target(String(body["job"])), peer.id, passTo);
+      const job = target(String(body["job"]));
+      refuseUnlessBehind(job, peer.id, passTo);
+      // First: it would be taken for a new job there.
+      if (command === "job-remove") await job.dropOnward(passTo);
       return await network.request(passTo, command, rest, timeoutMs);
     });
   };
@@ -107,7 +110,7 @@ export function answerJobRequests(parts: JobRequestParts): void {
   network.onRequest("job-onward", ({ job, onward }, peer) => {
     const found = target(String(job));
     if (found.record.source.id !== peer.id) throw notTheSource(found);
-    found.setOnward(parseOnward(onward));
+    found.setOnwardLimits(parseOnward(onward));
     return {};
   });
 }

@@ -279,7 +279,7 @@ const COPY_STATES = {
 } as const;
 
 export function replicaStatus(
-  { record, life, isComplete }: TargetJob,
+  { record, life, isComplete, appliedLsn }: TargetJob,
   nameOf: (agent: string) => string,
 ): ReplicaStatus {
   const { job, name, source, replica, epoch, promotion, isPaused } = record;
@@ -296,7 +296,7 @@ export function replicaStatus(
     isConnected: life?.stream.isConnected ?? false,
     receivedLsn: life?.stream.received ?? 0,
     durableLsn: life?.stream.durable ?? 0,
-    appliedLsn: life?.ring.applied ?? 0,
+    appliedLsn,
     duplicates: life?.stream.duplicates ?? 0,
     isPaused,
     due,

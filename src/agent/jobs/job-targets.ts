@@ -2,18 +2,19 @@
  * The targets of a job, as its source works with them: those that it sends to, and those behind
  * them, of which it hears through the others. All ask the source's one mirror thread.
  */
+import { assert } from "../../base/assert.ts";
 import type { CommandQueue } from "../../journal/command-queue.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { FrameError } from "../../protocol/frame.ts";
 import type {
   Onward,
-  OnwardTarget as OnwardSettings,
+  OnwardTarget,
   SourceState,
   TargetState,
 } from "../../protocol/stream-messages.ts";
 import type { OpStore } from "../../replication/op-store.ts";
 import type { StreamSourceOptions } from "../../replication/stream-source.ts";
-import { OnwardTarget } from "./onward-target.ts";
+import { RelayedTarget } from "./relayed-target.ts";
 import type { SourceRecord } from "./source-record.ts";
 import { TargetLink } from "./target-link.ts";
 import type { JobTarget } from "./target-settings.ts";
@@ -40,7 +41,7 @@ export interface JobTargetsOptions {
 export class JobTargets {
   readonly #options: JobTargetsOptions;
   readonly #links: readonly TargetLink[];
-  readonly #onward: readonly OnwardTarget[];
+  readonly #relayed: readonly RelayedTarget[];
   /** In the order of the job's record. */
   readonly all: readonly TargetView[];
   /** As the record has them: limits change. */
@@ -55,11 +56,12 @@ export class JobTargets {
       if (target.through === null) links.set(target.agent, this.#newLink(target, index));
     }
     this.all = this.#settings.map((target, index) => {
-      const link = links.get(target.through ?? target.agent) as TargetLink;
-      return target.through === null ? link : new OnwardTarget(index, target, link, options.clock);
+      const link = links.get(target.through ?? target.agent);
+      assert(link !== undefined, "a target is reached through one that the source sends to");
+      return target.through === null ? link : new RelayedTarget(index, target, link, options.clock);
     });
     this.#links = [...links.values()];
-    this.#onward = this.all.filter((target) => target instanceof OnwardTarget);
+    this.#relayed = this.all.filter((target) => target instanceof RelayedTarget);
   }
 
   #newLink(target: JobTarget, index: number): TargetLink {
@@ -79,7 +81,7 @@ export class JobTargets {
       ringState,
       onTarget: (state) => this.#onTarget(link, state),
       onChange: () => {
-        for (const behind of this.#onward) if (behind.through === agent) behind.wayChanged();
+        for (const behind of this.#relayed) if (behind.through === agent) behind.wayChanged();
       },
       report: (level, message) => report(level, message, agent),
     });
@@ -87,7 +89,7 @@ export class JobTargets {
   }
 
   /** Targets that get the ops from that one. */
-  #behind(agent: string): OnwardSettings[] {
+  #behind(agent: string): OnwardTarget[] {
     const { replica } = this.#options.record;
     return this.#settings.flatMap(({ agent: behind, through, limitBytes, schedule }, index) => {
       return through === agent ? [{ agent: behind, index, replica, limitBytes, schedule }] : [];
@@ -113,14 +115,14 @@ export class JobTargets {
   /** Called often. `headLsn`: the last that was given out; see {@link TargetLink.pump}. */
   pump(availableLsn: number, headLsn: number): void {
     for (const link of this.#links) link.pump(availableLsn, headLsn);
-    for (const target of this.#onward) target.observeLag(headLsn);
+    for (const target of this.#relayed) target.observeLag(headLsn);
   }
 
   #onTarget(link: TargetLink, state: TargetState): void {
     this.#hear(link, state);
     const { onward } = state;
     if (onward === undefined) return;
-    const target = this.#onward.find(({ agent, through }) => {
+    const target = this.#relayed.find(({ agent, through }) => {
       return agent === onward.agent && through === link.agent;
     });
     if (target === undefined) throw new FrameError("it speaks for who is no target behind it");

@@ -8,12 +8,7 @@ import { requireLocalAddress } from "../../platform/host.ts";
 import { readMountTable } from "../../platform/mount-table.ts";
 import { systemNameService } from "../../platform/name-service.ts";
 import { machineSurroundings } from "../../preflight/machine-surroundings.ts";
-import {
-  type OnwardTarget,
-  parseStreamHello,
-  parseStreamWelcome,
-  type StreamHello,
-} from "../../protocol/stream-messages.ts";
+import { parseStreamHello, type StreamHello } from "../../protocol/stream-messages.ts";
 import { rulesOf } from "../applier-config.ts";
 import type { AgentLog } from "../agent-log.ts";
 import type { FleetStore } from "../fleet-store.ts";
@@ -37,13 +32,14 @@ import {
   sourceStatus,
   type TargetStatus,
 } from "./job-status.ts";
+import { connectOnward } from "./onward-settings.ts";
 import { Promoter, type Promotion } from "./promotion.ts";
 import { refuseOverlaps, refuseReplicas, replicaFolders } from "./job-paths.ts";
 import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
 import { ITSELF, TargetJob } from "./target-job.ts";
-import { type LimitChange, resolveTargets } from "./target-settings.ts";
+import { type JobTarget, type LimitChange, resolveTargets } from "./target-settings.ts";
 import { newTargetRecord, type TargetRecord } from "./target-record.ts";
 
 export interface JobsParts {
@@ -84,7 +80,7 @@ export class Jobs implements Loop {
     answerJobRequests({
       network,
       target: (job) => this.#target(job),
-      epochOf: (job) => this.#targets.get(job)?.record.epoch ?? 0,
+      epochOf: (job) => this.#targets.get(job)?.epochKnown ?? 0,
       forget: (job, peer, deletesReplica) => this.#forget(job, peer, deletesReplica),
       signal: this.#stopping.signal,
     });
@@ -173,16 +169,10 @@ export class Jobs implements Loop {
       clock,
       report,
       onBroken: () => void this.#reopen(id),
-      connectOnward: (target, hello, signal) => this.#connectOnward(target, hello, signal),
+      connectOnward: connectOnward(this.#parts.network),
     });
     this.#targets.set(id, job);
     return job;
-  }
-
-  async #connectOnward({ agent, replica }: OnwardTarget, hello: StreamHello, signal: AbortSignal) {
-    const { network } = this.#parts;
-    const connection = await network.connect(agent, "stream", { ...hello, replica }, { signal });
-    return { connection, welcome: parseStreamWelcome(connection.welcome) };
   }
 
   /** Nobody knows what a log holds that failed: it is read again. */
@@ -290,18 +280,30 @@ export class Jobs implements Loop {
     const targets = resolveTargets(settings, store);
     for (const { via } of targets) if (via !== null) await requireLocalAddress(via);
     if (settings.owners === "name") await systemNameService("user", [0]);
-    if (captured !== undefined) return await this.#giveTargets(captured, { ...settings, targets });
+    if (captured !== undefined) return await this.#giveTargets(captured, paths, targets, settings);
     const fixed = { epoch: 1, binds: [] };
     const job = await this.#openNew({ ...settings, targets }, fixed, allowOpenFiles);
     return job.record;
   }
 
   /** The agent's part of the job begins anew; keeper and engine go on meanwhile. */
-  async #giveTargets(job: SourceJob, settings: JobSettings): Promise<SourceRecord> {
+  async #giveTargets(
+    job: SourceJob,
+    paths: readonly string[],
+    targets: readonly JobTarget[],
+    settings: JobSettings,
+  ): Promise<SourceRecord> {
     const { id } = job.record;
-    job.configure(settings);
-    await job.stop();
-    await this.#openSource(id);
+    // Somebody else may have done so, or have ended the job, meanwhile.
+    if (this.#sources.get(id) !== job || !job.capturesForNobody(paths)) this.#refuseTaken(paths);
+    job.configure({ ...settings, targets });
+    this.#sources.delete(id);
+    const reopened = this.#opening.then(async () => {
+      await job.stop();
+      await this.#openSource(id);
+    });
+    this.#opening = reopened;
+    await reopened;
     const problem = this.#problems.get(id);
     if (problem === undefined) return this.source(id).record;
     throw new StandinError("JOB_NOT_STARTED", `${settings.name} does not start: ${problem}`, {

@@ -36,6 +36,8 @@ export interface OnwardLinkOptions {
   readonly target: OnwardTarget;
   readonly connect: ConnectOnward;
   readonly hello: () => StreamHello;
+  /** The replica there was promoted, in words. */
+  readonly onPromoted: (why: string) => void;
   readonly ringState: () => SourceState | undefined;
   /** Tells the source, if it is connected. */
   readonly tell: (state: TargetState) => void;
@@ -48,6 +50,8 @@ export class OnwardLink {
   readonly #stream: StreamSource;
   readonly #limit: ScheduledLimit;
   #promoted: string | null = null;
+  /** The log is of no use up to here. */
+  #damagedTo = 0;
   #lastWhy = "";
   /** What is to be said of the copy; undefined: it was said. */
   #copy: TargetCopy | undefined;
@@ -61,7 +65,10 @@ export class OnwardLink {
     this.#limit = new ScheduledLimit(target, localWeekMinute);
     this.#stream = new StreamSource({
       clock,
-      store: new DurableOps(log, AnswerRouting.fromTagged(target.index)),
+      store: new DurableOps(log, AnswerRouting.atTarget(target.index), () => {
+        this.#damagedTo = log.durableLsn;
+        options.report("warning", "the log cannot be read: it gets what follows, and compares");
+      }),
       compression: "adaptive",
       owners: undefined,
       route: (records) => records,
@@ -118,14 +125,16 @@ export class OnwardLink {
   }
 
   async #connect(signal: AbortSignal) {
-    const { connect, target, hello } = this.#options;
+    const { connect, target, hello, onPromoted } = this.#options;
     try {
-      const opened = await connect(target, hello(), signal);
-      this.#promoted = null;
-      return opened;
+      const said = hello();
+      const firstLsn = Math.max(said.firstLsn, this.#damagedTo + 1);
+      return await connect(target, { ...said, firstLsn }, signal);
     } catch (error) {
-      const isPromoted = error instanceof PeerRefusedError && error.peerCode === "EPOCH_OLD";
-      if (isPromoted) this.#promoted = error.message;
+      if (error instanceof PeerRefusedError && error.peerCode === "EPOCH_OLD") {
+        this.#promoted = error.message;
+        onPromoted(error.message);
+      }
       throw error;
     }
   }

@@ -11,6 +11,8 @@ import { type ConnectOnward, OnwardLink } from "./onward-link.ts";
  * must not fill the disk that this server's own copy needs.
  */
 const LOG_BYTES_MAX = 2 ** 37;
+/** So much is kept although the disk has little room. */
+const LOG_BYTES_MIN = 2 ** 30;
 const FREE_BYTES_MIN = 2 ** 32;
 
 export interface OnwardLinksParts {
@@ -22,28 +24,41 @@ export interface OnwardLinksParts {
   readonly stream: Pick<StreamTarget, "sourceSaid" | "tell">;
   readonly connect: ConnectOnward;
   readonly hello: () => StreamHello;
+  readonly onPromoted: (why: string) => void;
   readonly report: Report;
 }
 
 export class OnwardLinks {
-  readonly all: readonly OnwardLink[];
+  #all: readonly OnwardLink[];
   readonly #log: SegmentLog;
   readonly #stream: OnwardLinksParts["stream"];
   /** Why the source is away; undefined while it is connected. */
-  #awayWhy: string | undefined;
+  #awayWhy: string | undefined = "it was not heard since the agent was started";
 
-  constructor({ clock, log, onward, stream, connect, hello, report }: OnwardLinksParts) {
+  constructor(parts: OnwardLinksParts) {
+    const { clock, log, onward, stream, connect, hello, onPromoted, report } = parts;
     this.#log = log;
     this.#stream = stream;
-    this.all = (onward?.targets ?? []).map((target) => {
+    this.#all = (onward?.targets ?? []).map((target) => {
       const { agent } = target;
       return new OnwardLink({
-        ...{ clock, log, target, connect, hello },
+        ...{ clock, log, target, connect, hello, onPromoted },
         ringState: () => this.#sourceState(),
         tell: (state) => stream.tell(state),
         report: (level, message) => report(level, message, { agent }),
       });
     });
+  }
+
+  get all(): readonly OnwardLink[] {
+    return this.#all;
+  }
+
+  /** Nothing is sent there any more. */
+  async drop(agent: string): Promise<void> {
+    const dropped = this.#all.filter((link) => link.agent === agent);
+    this.#all = this.#all.filter((link) => link.agent !== agent);
+    await Promise.all(dropped.map((link) => link.stop()));
   }
 
   #sourceState(): SourceState | undefined {
@@ -71,8 +86,11 @@ export class OnwardLinks {
 
   /** Up to which op the log is of no use to them, or is not kept for them. @throws LOG_IO */
   async doneLsn(): Promise<number> {
-    if (this.all.length === 0 || this.#log.bytes > LOG_BYTES_MAX) return Number.POSITIVE_INFINITY;
-    if ((await this.#log.freeBytes()) < FREE_BYTES_MIN) return Number.POSITIVE_INFINITY;
+    const { bytes } = this.#log;
+    if (this.all.length === 0 || bytes > LOG_BYTES_MAX) return Number.POSITIVE_INFINITY;
+    if (bytes > LOG_BYTES_MIN && (await this.#log.freeBytes()) < FREE_BYTES_MIN) {
+      return Number.POSITIVE_INFINITY;
+    }
     return Math.min(...this.all.map(({ durable }) => durable));
   }
 

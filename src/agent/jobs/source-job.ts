@@ -61,6 +61,11 @@ const RECORD_BELOW = 0.5;
 /** A target that does not answer for so long before a mount is not waited for. */
 const EPOCH_MS = 3000;
 const ONWARD_MS = 5000;
+/**
+ * Changes were missed, and others behind them may be recorded already: for targets these are two
+ * gaps, of which only the second is known to lie behind all that was recorded.
+ */
+const GAP_ANYWHERE = 2;
 
 export interface SourceParts {
   readonly clock: Clock;
@@ -123,7 +128,11 @@ export class SourceJob {
       onRecord: (gaps) => {
         if (this.#mayRecord(gaps)) this.#ring.recording = RecordingState.on;
       },
-      onPromoted: (why) => void this.fence(why),
+      onPromoted: (why) => {
+        this.fence(why).catch(({ message }: Error) => {
+          parts.report("warning", `cannot give way: ${message}`, { job: record.name });
+        });
+      },
       report: (level, message, agent) => parts.report(level, message, { job: record.name, agent }),
     });
   }
@@ -188,9 +197,10 @@ export class SourceJob {
     this.#announce();
     // Before the mount: an agent that is killed within must find the job that it belongs to.
     this.#save({ bootId: currentBootId() });
-    const start = await this.#capture.start(this.#stopping.signal);
     // What was written while nobody captured is found by a comparison.
-    if (start === "mounted" && this.#ring.recording !== RecordingState.off) this.#declareGap();
+    if (!isKept) this.#declareGap();
+    const start = await this.#capture.start(this.#stopping.signal);
+    if (isKept && start === "mounted") this.#declareGap(GAP_ANYWHERE);
     this.#loops = [this.#capture.run(this.#stopping.signal), this.#run()];
     return start;
   }
@@ -257,19 +267,21 @@ export class SourceJob {
     if (event.event === "engine-died") {
       this.#parts.report("warning", "the capture engine was replaced", { job: name });
     }
-    if (event.event === "remounted") this.#onLost();
+    // Captured again since then, or all along in another folder.
+    if (event.event === "remounted") this.#onLost(GAP_ANYWHERE);
   }
 
   /** Changes were missed: what is not recorded is found by a comparison. */
-  #onLost(): void {
-    this.#declareGap();
+  #onLost(count = 1): void {
+    this.#declareGap(count);
     this.#parts.report("warning", "the mount was lost: a resync follows", {
       job: this.#record.name,
     });
   }
 
-  #declareGap(): void {
-    this.#ring.addWord(HeaderAt.gaps, 1);
+  #declareGap(count = 1): void {
+    if (this.#ring.recording === RecordingState.off) return;
+    this.#ring.addWord(HeaderAt.gaps, count);
     this.#ring.recording = RecordingState.gap;
   }
 
@@ -341,7 +353,12 @@ export class SourceJob {
     for (const { agent, onward } of this.#targets.setLimits(targets, agents)) {
       // One that is away hears it when it is connected again.
       const body = { job: this.#record.id, onward };
-      await this.#parts.network.request(agent, "job-onward", body, ONWARD_MS).catch(() => {});
+      await this.#parts.network
+        .request(agent, "job-onward", body, ONWARD_MS)
+        .catch((error: Error) => {
+          const message = `the limit holds when it is connected again: ${error.message}`;
+          this.#parts.report("warning", message, { job: this.#record.name, agent });
+        });
     }
   }
 

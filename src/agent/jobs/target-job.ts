@@ -20,12 +20,13 @@ import {
   writeFileAtomic,
 } from "../../platform/files.ts";
 import { folderLogFiles } from "../../platform/log-files.ts";
-import type { StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
+import type { Onward, StreamHello, StreamWelcome } from "../../protocol/stream-messages.ts";
 import { RECENT_BYTES } from "../../replication/stream-target.ts";
 import type { Report } from "../agent-log.ts";
 import type { PeerConnection } from "../peer-network.ts";
 import { currentBootId } from "../state-directory.ts";
 import type { ConnectOnward } from "./onward-link.ts";
+import { onwardHello, withLimits, withoutTarget } from "./onward-settings.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
@@ -53,6 +54,8 @@ export interface TargetJobParts {
   readonly onBroken: () => void;
   readonly connectOnward: ConnectOnward;
 }
+
+const NOTHING_KEPT = { missedBehind: 0, replicaLsn: null };
 
 export class TargetJob {
   readonly #home: string;
@@ -99,6 +102,19 @@ export class TargetJob {
   }
   get life(): TargetLife | undefined {
     return this.#life;
+  }
+
+  /** The highest of which is known here; a source with a lower one must not write. */
+  get epochKnown(): number {
+    const { epoch, superseded } = this.#record;
+    return superseded === null ? epoch : epoch + 1;
+  }
+
+  /** The replica is the source's history up to here, if it is complete. */
+  get appliedLsn(): number {
+    const applied = this.#life?.ring.applied ?? 0;
+    const { replicaLsn, missedBehind } = this.#record;
+    return replicaLsn !== null && applied === missedBehind ? replicaLsn : applied;
   }
 
   /**
@@ -181,7 +197,8 @@ export class TargetJob {
           this.#report("info", message, { job: this.#record.name });
         },
         connectOnward: this.#parts.connectOnward,
-        onwardHello: () => this.#onwardHello(),
+        onwardHello: () => onwardHello(this.#record, this.#log),
+        onPromotedOnward: (superseded) => this.#save({ superseded }),
       },
       ring,
     );
@@ -189,37 +206,19 @@ export class TargetJob {
     this.#life = life;
   }
 
-  /**
-   * A target further on is like any other, but does not promote by itself: it cannot tell whether
-   * the source is silent, or only this server.
-   */
-  #onwardHello(): StreamHello {
-    const { job, name, stream, life, epoch, mounts, include, exclude, orphans } = this.#record;
-    const { owners, startCommand } = this.#record;
-    assert(stream !== null, "a source was connected");
-    return {
-      job,
-      name,
-      stream,
-      life,
-      firstLsn: this.#log.streamFirstLsn,
-      lastLsn: this.#log.durableLsn,
-      epoch,
-      mounts,
-      include,
-      exclude,
-      orphans,
-      owners,
-      onFailureSeconds: null,
-      startCommand,
-      onward: null,
-    };
-  }
-
-  /** Of the way to a target further on; kept. */
-  setOnward(onward: TargetRecord["onward"]): void {
+  /** Of the ways to targets further on; kept. @throws {StandinError} `INVALID_SCHEDULE` */
+  setOnwardLimits(limits: Onward | null): void {
+    if (this.#record.onward === null) return;
+    const onward = withLimits(this.#record.onward, limits);
     this.#save({ onward });
     this.#life?.onward.setLimits(onward);
+  }
+
+  /** A target further on is no target of the job any more. */
+  async dropOnward(agent: string): Promise<void> {
+    if (this.#record.onward === null) return;
+    this.#save({ onward: withoutTarget(this.#record.onward, agent) });
+    await this.#life?.onward.drop(agent);
   }
 
   #save(change: Partial<TargetRecord>): void {
@@ -233,9 +232,11 @@ export class TargetJob {
    */
   async accept(connection: PeerConnection, hello: StreamHello): Promise<StreamWelcome> {
     this.#checkSource(connection, hello);
-    const switched = this.#switching.then(() => this.#follow(hello));
+    const onward = hello.onward === null ? null : withLimits(hello.onward, hello.onward);
+    const switched = this.#switching.then(() => this.#follow({ ...hello, onward }));
     this.#switching = switched.catch(() => {});
     await switched;
+    this.#refusePromoted(hello);
     const life = this.#life;
     if (life === undefined || this.#stopping.signal.aborted) throw stopped();
     const { connection: number, welcome } = life.stream.open();
@@ -255,19 +256,13 @@ export class TargetJob {
   }
 
   #checkSource({ peer }: PeerConnection, hello: StreamHello): void {
-    const { source, epoch, promotion, name, mounts } = this.#record;
+    const { source, name, mounts } = this.#record;
     if (peer.id !== source.id) {
       throw new StandinError("NOT_THE_SOURCE", `job ${name} is sent by ${source.name} alone`, {
         hint: `End the job there first: standin unprotect ${name}.`,
       });
     }
-    if (promotion !== null || hello.epoch < epoch) {
-      throw new StandinError(
-        "EPOCH_OLD",
-        `job ${name} was promoted here (epoch ${epoch}); yours is epoch ${hello.epoch}`,
-        { hint: "Start no application on this server: the data lives on the target now." },
-      );
-    }
+    this.#refusePromoted(hello);
     const isOlder = hello.life < this.#record.life;
     const isBehind = hello.stream === this.#record.stream && this.#log.durableLsn > hello.lastLsn;
     if (isOlder || isBehind) {
@@ -285,6 +280,16 @@ export class TargetJob {
     }
   }
 
+  /** Asked again after each wait: an operator may have promoted it meanwhile. */
+  #refusePromoted(hello: StreamHello): void {
+    const { promotion, epoch, superseded, name } = this.#record;
+    if (promotion === null && superseded === null && hello.epoch >= epoch) return;
+    const here = `job ${name} was promoted here (epoch ${epoch}); yours is epoch ${hello.epoch}`;
+    throw new StandinError("EPOCH_OLD", superseded ?? here, {
+      hint: "Start no application on this server: the data lives on the target now.",
+    });
+  }
+
   /** Goes on in the ring that there is, or begins a new one when the source has another stream. */
   async #follow(hello: StreamHello): Promise<void> {
     const known = this.#log.durableLsn;
@@ -292,16 +297,19 @@ export class TargetJob {
     const isContinued = isSame && hello.firstLsn <= known + 1;
     if (isContinued && this.#life !== undefined) {
       this.#save(settingsOf(hello));
-      this.#life.onward.setLimits(hello.onward);
+      this.setOnwardLimits(hello.onward);
       return;
     }
     const { name } = this.#record;
     let isComplete = false;
+    let replicaLsn = 0;
     if (this.#life !== undefined) {
       this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
       // What is not applied by then, for example in a pause, the resync brings.
       const isDrained = await this.#life.drain(DRAIN_MS);
+      this.#refusePromoted(hello);
       isComplete = isDrained && this.isComplete;
+      replicaLsn = this.appliedLsn;
       await this.#life.stop();
       this.#life = undefined;
     }
@@ -311,8 +319,10 @@ export class TargetJob {
     await this.#log.startStream(randomBytes(16), firstLsn);
     const due = this.#record.due === "mirror" ? "mirror" : "resync";
     const bootId = currentBootId();
-    const missedBehind = isComplete ? firstLsn - 1 : 0;
-    this.#save({ ...settingsOf(hello), stream: hello.stream, due, missedBehind, bootId });
+    // Nothing was missed yet, as far as what was received goes: the replica is as it was.
+    const kept = isComplete ? { missedBehind: firstLsn - 1, replicaLsn } : NOTHING_KEPT;
+    const { stream, onward } = hello;
+    this.#save({ ...settingsOf(hello), ...kept, stream, onward, due, sourceSaid: null, bootId });
     await this.#begin(this.#newRing(firstLsn));
   }
 
@@ -360,10 +370,15 @@ export class TargetJob {
   /**
    * The end of receiving: nothing is taken from the source any more, and the replicas will be shown
    * at `paths`, in the order of the mounts. Changes nothing when it throws. @throws {StandinError}
-   * `NOT_COMPLETE`
+   * `NOT_COMPLETE`, `PROMOTED_ELSEWHERE`
    */
   seal(paths: readonly string[], isForced: boolean): void {
-    const { due, epoch } = this.#record;
+    const { due, epoch, superseded } = this.#record;
+    if (superseded !== null && !isForced) {
+      throw new StandinError("PROMOTED_ELSEWHERE", superseded, {
+        hint: "The applications run there. --force gives up what they have written since.",
+      });
+    }
     if (this.#life === undefined) throw notComplete(this.#record.name, "mirror");
     if (!this.isComplete && !isForced) throw notComplete(this.#record.name, due);
     const at = new Date(this.#clock.wallMs()).toISOString();
@@ -390,7 +405,9 @@ export class TargetJob {
         hint: "Look at standin jobs: is its disk full? Then promote again.",
       });
     }
-    const lsn = life.ring.applied;
+    // What it found after a restart may have made it incomplete.
+    if (!(this.isComplete || promotion.isForced)) throw notComplete(name, this.#record.due);
+    const lsn = this.appliedLsn;
     await life.stop();
     this.#life = undefined;
     this.#save({ promotion: { ...promotion, lsn } });
@@ -452,19 +469,8 @@ function stopped(): StandinError {
 /** What the operator may have changed since. */
 function settingsOf(hello: StreamHello): Partial<TargetRecord> {
   const { name, life, epoch, mounts, include, exclude, orphans } = hello;
-  const { onFailureSeconds, startCommand, onward } = hello;
-  return {
-    name,
-    life,
-    epoch,
-    mounts,
-    include,
-    exclude,
-    orphans,
-    onFailureSeconds,
-    startCommand,
-    onward,
-  };
+  const { onFailureSeconds, startCommand } = hello;
+  return { name, life, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
 }
 
 function notComplete(name: string, due: string): StandinError {

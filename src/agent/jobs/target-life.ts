@@ -16,6 +16,7 @@ import type { Report } from "../agent-log.ts";
 import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
 import { checkpointHead, checkpointStream } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
+import type { DueWork } from "../instance-record.ts";
 import { applierHealthReasons } from "../protection.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import type { ConnectOnward } from "./onward-link.ts";
@@ -43,6 +44,7 @@ export interface TargetLifeParts {
   readonly connectOnward: ConnectOnward;
   /** For the targets to which the ops are sent on. */
   readonly onwardHello: () => StreamHello;
+  readonly onPromotedOnward: (why: string) => void;
 }
 
 export function ringPath(shmDir: string): string {
@@ -72,6 +74,8 @@ export class TargetLife {
   /** No checkpoint could be made: after a power cut everything will be compared. */
   #hasFailed = false;
   #replayTo: number;
+  /** As in the record. */
+  #missedBehind: number | null;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -82,6 +86,7 @@ export class TargetLife {
     this.#clock = clock;
     this.#parts = parts;
     this.#replayTo = record.replayTo ?? 0;
+    this.#missedBehind = record.missedBehind;
     const checkpoint = { path: parts.checkpointPath, stream: checkpointStream(log) };
     this.#checkpointLsn = checkpointHead(checkpoint.path, checkpoint.stream)?.lsn;
     this.#gauge = new RingGauge(ring);
@@ -112,13 +117,11 @@ export class TargetLife {
     this.copy = new CopySupervisor({
       clock,
       applier: this.applier,
-      due: record.due,
+      // Killed between hearing of a gap and noting what is due.
+      due: record.due === "none" && record.missedBehind !== null ? "resync" : record.due,
       isPaused: record.isPaused,
       gaps: () => ring.word(HeaderAt.gaps),
-      onDue: (due) => {
-        if (due === "none") parts.save({ due, missedBehind: this.stream.compared() });
-        else parts.save({ due });
-      },
+      onDue: (due) => this.#noteDue(due),
     });
     this.#owners = record.owners === "name" ? openOwnerMapper(parts.ownersPath, clock) : undefined;
     this.stream = new StreamTarget({
@@ -126,10 +129,11 @@ export class TargetLife {
       log,
       ring,
       owners: this.#owners,
-      routing: record.onward === null ? undefined : AnswerRouting.fromTagged(record.onward.index),
+      routing: record.onward === null ? undefined : AnswerRouting.atTarget(record.onward.index),
       copy: () => this.copyState,
-      missedBehind: record.missedBehind,
-      onMissed: (missedBehind) => parts.save({ missedBehind }),
+      sourceSaid: record.sourceSaid,
+      onSource: (sourceSaid) => parts.save({ sourceSaid }),
+      onGap: (behind) => this.#noteGap(behind),
       onChange: (change) => {
         this.onward.sourceChanged(change);
         parts.onConnection(change);
@@ -140,7 +144,26 @@ export class TargetLife {
       ...{ clock, log, onward: record.onward, stream: this.stream, report: parts.report },
       connect: parts.connectOnward,
       hello: parts.onwardHello,
+      onPromoted: parts.onPromotedOnward,
     });
+  }
+
+  #noteDue(due: DueWork): void {
+    if (due === "none") {
+      this.#missedBehind = this.stream.isGapAhead ? 0 : null;
+      this.#parts.save({ due, missedBehind: this.#missedBehind, replicaLsn: null });
+    } else this.#parts.save({ due });
+  }
+
+  /** The first gap since the copy was complete counts. */
+  #noteGap(behind: number): void {
+    if (this.#missedBehind !== null) return;
+    this.#missMore(this.copy.due === "none" ? behind : 0);
+  }
+
+  #missMore(behind: number): void {
+    this.#missedBehind = behind;
+    this.#parts.save({ missedBehind: behind });
   }
 
   async start(record: TargetRecord): Promise<void> {
@@ -190,7 +213,7 @@ export class TargetLife {
       const why = problem ?? "the replica is another folder than before";
       report("warning", "the checkpoint could not be used; everything is compared", { why });
       this.copy.requireResync();
-      this.#parts.save({ missedBehind: 0 });
+      this.#missMore(0);
     } else {
       const figures = { moved, removed, missing };
       report("info", "the replica's names are those of the checkpoint again", figures);
@@ -276,8 +299,8 @@ export class TargetLife {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.onward.stop();
     await this.stream.stop();
+    await this.onward.stop();
     await this.applier.stop();
     await this.#running;
   }

@@ -50,7 +50,7 @@ export class TargetLink implements TargetView {
     this.agent = options.target.agent;
     this.limit = new ScheduledLimit(options.target, localWeekMinute);
     this.#clock = clock;
-    const routing = new AnswerRouting(options.index, options.count, options.onward);
+    const routing = AnswerRouting.atSource(options.index, options.count, options.onward);
     this.questions = new TargetQuestions(routing);
     let lastWhy = "";
     this.stream = new StreamSource({

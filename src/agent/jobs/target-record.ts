@@ -1,5 +1,10 @@
 /** What a target keeps of one job between its agent's lives: `record.json` in the job's folder. */
-import type { Onward, StreamHello, StreamMount } from "../../protocol/stream-messages.ts";
+import type {
+  Onward,
+  SourceState,
+  StreamHello,
+  StreamMount,
+} from "../../protocol/stream-messages.ts";
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { DueWork } from "../instance-record.ts";
 
@@ -48,6 +53,12 @@ export interface TargetRecord {
    * where; null: nothing was missed.
    */
   readonly missedBehind: number | null;
+  /** What the source last said of its ring, in this stream; null: nothing. */
+  readonly sourceSaid: SourceState | null;
+  /** While nothing of this stream is applied, the replica is at this LSN of an earlier one. */
+  readonly replicaLsn: number | null;
+  /** A target that this one sends on to was promoted, in words; null: none. */
+  readonly superseded: string | null;
   readonly isPaused: boolean;
   /** Shared memory of another boot is gone. */
   readonly bootId: string;
@@ -84,6 +95,9 @@ export function newTargetRecord(
     onward,
     due: "mirror",
     missedBehind: null,
+    sourceSaid: null,
+    replicaLsn: null,
+    superseded: null,
     isPaused: false,
     bootId,
     applier: null,
@@ -98,7 +112,15 @@ export function parseTargetRecord(value: unknown): TargetRecord | undefined {
   if (typeof record.job !== "string" || typeof record.replica !== "string") return undefined;
   if (!Array.isArray(record.mounts) || typeof record.epoch !== "number") return undefined;
   // Older records say nothing of these.
-  return { onward: null, missedBehind: null, ...value } as TargetRecord;
+  const missedBehind = record.due === "none" ? null : 0;
+  const added = {
+    onward: null,
+    missedBehind,
+    sourceSaid: null,
+    replicaLsn: null,
+    superseded: null,
+  };
+  return { ...added, ...value } as TargetRecord;
 }
 
 export function replicaOf(record: TargetRecord, mount: StreamMount): string {

@@ -1,6 +1,6 @@
 /** What an operator may choose for each target of a job, as commands give it. */
 import { StandinError } from "../../base/errors.ts";
-import { TARGETS_MAX } from "../../replication/answer-routing.ts";
+import { TARGETS_MAX } from "../../protocol/stream-messages.ts";
 import type { LimitSettings } from "../../replication/scheduled-limit.ts";
 import { isLimit, WeeklySchedule } from "../../replication/weekly-schedule.ts";
 import type { FleetStore } from "../fleet-store.ts";

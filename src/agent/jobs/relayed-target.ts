@@ -21,7 +21,7 @@ const UNKNOWN: OnwardLinkState = {
   promoted: null,
 };
 
-export class OnwardTarget implements TargetView {
+export class RelayedTarget implements TargetView {
   readonly agent: string;
   readonly through: string;
   readonly questions: TargetQuestions;
@@ -37,7 +37,7 @@ export class OnwardTarget implements TargetView {
   constructor(index: number, target: JobTarget, way: TargetLink, clock: Clock) {
     this.agent = target.agent;
     this.through = way.agent;
-    this.questions = new TargetQuestions(AnswerRouting.fromTagged(index));
+    this.questions = new TargetQuestions(AnswerRouting.atTarget(index));
     this.limit = new ScheduledLimit(target, localWeekMinute);
     this.#way = way;
     this.#clock = clock;
@@ -68,6 +68,7 @@ export class OnwardTarget implements TargetView {
 
   hear({ link, state }: OnwardState): void {
     if (link !== undefined) this.#link = link;
+    if (link?.isConnected === false) this.#copy = undefined;
     if (state?.copy !== undefined) this.#copy = state.copy;
   }
 
