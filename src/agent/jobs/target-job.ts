@@ -292,6 +292,8 @@ export class TargetJob {
 
   /** Goes on in the ring that there is, or begins a new one when the source has another stream. */
   async #follow(hello: StreamHello): Promise<void> {
+    // Behind the end nobody would stop what is begun here.
+    if (this.#stopping.signal.aborted) throw stopped();
     const known = this.#log.durableLsn;
     const isSame = this.#record.stream === hello.stream;
     const isContinued = isSame && hello.firstLsn <= known + 1;
