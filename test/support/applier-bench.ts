@@ -8,8 +8,10 @@ import { Ring } from "../../src/journal/ring.ts";
 import type { PassKind } from "../../src/mirror/pass-state.ts";
 import { WANTED } from "../../src/model/node-tree.ts";
 import { umask } from "../../src/platform/libc.ts";
+import { closeRuntime } from "./close-runtime.ts";
 import { compareTrees } from "./compare-trees.ts";
 import { FakeSource } from "./fake-source.ts";
+import { Patience } from "./patience.ts";
 
 umask(0);
 const made: string[] = [];
@@ -17,8 +19,18 @@ after(() => {
   for (const path of made) rmSync(path, { recursive: true, force: true });
 });
 
+const ROUND_MS = 10;
+
+export interface ApplierBenchOptions {
+  readonly prepare?: (bench: { source: string; replica: string }) => void;
+  readonly orphans?: "keep" | "aside" | "delete";
+  readonly exclude?: readonly string[];
+  /** Where source and replica are made. */
+  readonly under?: string;
+}
+
 export class ApplierBench {
-  readonly home = mkdtempSync(`${tmpdir()}/standin-applier-`);
+  readonly home: string;
   readonly shm = mkdtempSync("/dev/shm/standin-applier-");
   readonly ring: Ring;
   readonly source: FakeSource;
@@ -26,15 +38,12 @@ export class ApplierBench {
   readonly ended: PassKind[] = [];
   runtime!: ApplierRuntime;
   readonly orphans: "keep" | "aside" | "delete";
-  readonly exclude: string[];
+  readonly exclude: readonly string[];
+  /** Its own clock: a wait takes no time, and each run of a test is the same. */
+  #nowMs = 0;
 
-  constructor(
-    options: {
-      prepare?: (bench: { source: string; replica: string }) => void;
-      orphans?: "keep" | "aside" | "delete";
-      exclude?: string[];
-    } = {},
-  ) {
+  constructor(options: ApplierBenchOptions = {}) {
+    this.home = mkdtempSync(`${options.under ?? tmpdir()}/standin-applier-`);
     made.push(this.home, this.shm);
     this.orphans = options.orphans ?? "delete";
     this.exclude = options.exclude ?? [];
@@ -73,32 +82,41 @@ export class ApplierBench {
     );
   }
 
+  /** Asks what is to be asked, a moment after the last time. */
+  housekeep(): void {
+    this.#nowMs += ROUND_MS;
+    this.runtime.housekeep(this.#nowMs);
+  }
+
   round(): number {
-    this.runtime.housekeep(performance.now());
+    this.housekeep();
     const served = this.source.serve();
-    return served + this.runtime.applyBatch(() => performance.now(), performance.now() + 1000);
+    return served + this.runtime.applyBatch(() => this.#nowMs, Number.POSITIVE_INFINITY);
   }
 
   /** The source's next answer. */
   answerOne(): void {
-    const end = performance.now() + 20_000;
+    const patience = new Patience(20_000);
     do {
-      if (performance.now() > end) assert.fail(`nothing is asked: ${this.state()}`);
-      this.runtime.housekeep(performance.now());
+      if (patience.isOver()) assert.fail(`nothing is asked: ${this.state()}`);
+      this.housekeep();
     } while (this.source.serve(1) === 0);
     this.runtime.applyBatch(() => 0, 1);
   }
 
   /** Until nothing moves any more. */
   settle(): void {
-    const end = performance.now() + 20_000;
+    const patience = new Patience(20_000);
     for (let quiet = 0; quiet < 3; ) {
-      if (performance.now() > end) assert.fail(`it never settles: ${this.state()}`);
+      if (patience.isOver()) assert.fail(`it never settles: ${this.state()}`);
       const isBusy =
         this.round() > 0 || this.runtime.control.isPassActive || this.runtime.tree.wantedCount > 0;
       quiet = isBusy ? 0 : quiet + 1;
     }
-    this.runtime.applier.replica.flush();
+    const { applier } = this.runtime;
+    applier.replica.flush();
+    // What is in there may be one of several names of a file.
+    while (applier.emptyTrash());
   }
 
   state(): string {
@@ -117,5 +135,12 @@ export class ApplierBench {
 
   assertEqual(): void {
     assert.deepEqual(compareTrees(this.sourcePath, this.replicaPath), []);
+  }
+
+  /** For who makes many: else the end of the test file does it. */
+  remove(): void {
+    closeRuntime(this.runtime);
+    this.ring.close();
+    for (const path of [this.home, this.shm]) rmSync(path, { recursive: true, force: true });
   }
 }

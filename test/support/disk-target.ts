@@ -16,9 +16,9 @@ import { Counter } from "../../src/apply/apply-memory.ts";
 import type { Ring } from "../../src/journal/ring.ts";
 import { SegmentLog } from "../../src/journal/segment-log.ts";
 import { systemClock } from "../../src/platform/clock.ts";
-import { close } from "../../src/platform/libc.ts";
 import { folderLogFiles } from "../../src/platform/log-files.ts";
 import { RingFeeder } from "../../src/replication/ring-feeder.ts";
+import { closeRuntime } from "./close-runtime.ts";
 
 export interface DiskTargetOptions {
   /** Where the disk is mounted. */
@@ -123,14 +123,8 @@ export class DiskTarget {
     this.#stopping.abort();
     await this.#feeding;
     await this.#checkpointer.end().catch(() => undefined);
-    this.runtime.applier.replica.closeAll();
-    for (const { rootFd, namelessFd, trashFd, asideFd } of this.runtime.roots.values()) {
-      for (const fd of [rootFd, namelessFd, trashFd, asideFd]) close(fd);
-    }
+    closeRuntime(this.runtime);
     await this.log.close();
-    this.runtime.memory.tree.close();
-    this.runtime.memory.apply.close();
-    this.runtime.ring.close();
     this.ring.close();
     rmSync(this.#shm, { recursive: true, force: true });
   }

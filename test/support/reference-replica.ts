@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { ApplierRuntime } from "../../src/agent/applier-runtime.ts";
 import { NO_ROOM, Ring, RingWriter } from "../../src/journal/ring.ts";
-import { close } from "../../src/platform/libc.ts";
+import { closeRuntime } from "./close-runtime.ts";
 import type { OpLog } from "./op-log.ts";
 
 const RING = { arenas: 1, indexSlots: 1 << 14, arenaBytes: 16 << 20 };
@@ -62,13 +62,7 @@ export class ReferenceReplica {
   #end(): void {
     const runtime = this.#runtime;
     if (runtime === undefined) return;
-    runtime.applier.replica.closeAll();
-    for (const { rootFd, namelessFd, trashFd, asideFd } of runtime.roots.values()) {
-      for (const fd of [rootFd, namelessFd, trashFd, asideFd]) close(fd);
-    }
-    runtime.memory.tree.close();
-    runtime.memory.apply.close();
-    runtime.ring.close();
+    closeRuntime(runtime);
     this.#ring?.close();
     this.#runtime = undefined;
     this.#ring = undefined;

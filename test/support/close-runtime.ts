@@ -1,0 +1,14 @@
+/** Gives back what an applier of this process holds: descriptors, and the memory that it has mapped. */
+import type { ApplierRuntime } from "../../src/agent/applier-runtime.ts";
+import { close } from "../../src/platform/libc.ts";
+
+/** The ring as the runtime has opened it too; not the one of who made it. */
+export function closeRuntime(runtime: ApplierRuntime): void {
+  runtime.applier.replica.closeAll();
+  for (const { rootFd, namelessFd, trashFd, asideFd } of runtime.roots.values()) {
+    for (const fd of [rootFd, namelessFd, trashFd, asideFd]) close(fd);
+  }
+  runtime.memory.tree.close();
+  runtime.memory.apply.close();
+  runtime.ring.close();
+}
