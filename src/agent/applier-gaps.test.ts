@@ -1,4 +1,6 @@
 /** What a resync makes of changes that nobody recorded, while others go on. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { ApplierBench } from "../../test/support/applier-bench.ts";
 import type { FakeSource } from "../../test/support/fake-source.ts";
@@ -8,8 +10,9 @@ import { PassKind } from "../mirror/pass-state.ts";
 function afterGap(
   before: (source: FakeSource) => void,
   lost: (source: FakeSource) => void,
+  exclude: readonly string[] = [],
 ): ApplierBench {
-  const bench = new ApplierBench();
+  const bench = new ApplierBench({ exclude });
   const { source } = bench;
   before(source);
   bench.settle();
@@ -154,4 +157,19 @@ test("ApplierRuntime leaves no name behind where a file goes back to its old one
     bench.settle();
     bench.assertEqual();
   }
+});
+
+test("ApplierRuntime keeps nothing that a lost rename of a directory has excluded", () => {
+  const bench = afterGap(
+    (source) => {
+      for (const path of ["moved", "moved/inner", "home"]) source.mkdir(path);
+      for (const path of ["moved/file", "moved/inner/file"]) source.create(path);
+    },
+    (source) => source.rename("moved", "home/moved"),
+    ["/home/**/file"],
+  );
+  bench.settle();
+  const paths = ["moved", "moved/inner", "moved/file", "moved/inner/file"];
+  const there = paths.map((path) => existsSync(`${bench.replicaPath}/home/${path}`));
+  assert.deepEqual(there, [true, true, false, false]);
 });

@@ -144,6 +144,23 @@ test("ApplierRuntime copies nothing that is excluded, and follows what crosses t
   assert.deepEqual(times, []);
 });
 
+test("ApplierRuntime judges all anew that a rename of a directory takes along", () => {
+  const bench = new ApplierBench({
+    exclude: ["/out/**/file"],
+    prepare: ({ source }) => {
+      for (let i = 0; i < 600; i++) {
+        mkdirSync(`${source}/in/${i}`, { recursive: true });
+        writeFileSync(`${source}/in/${i}/file`, "");
+      }
+    },
+  });
+  bench.settle();
+  bench.source.rename("in", "out");
+  bench.settle();
+  const names = readdirSync(`${bench.replicaPath}/out`, { recursive: true });
+  assert.equal(names.length, 600);
+});
+
 test("ApplierRuntime keeps nameless files until they get a name or are forgotten", () => {
   const bench = new ApplierBench();
   const { source } = bench;

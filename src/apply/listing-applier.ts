@@ -20,6 +20,7 @@ import { type DirectoryEntry, readDirectoryEntries } from "../model/mirror-recor
 import { Purpose, purposeOf } from "../model/mirror-command.ts";
 import { OP_FLAG_FIRST, OP_FLAG_LAST, type OpView } from "../model/op.ts";
 import type { Rules } from "../model/rules.ts";
+import { wantListings } from "../model/subtree.ts";
 import { cString } from "../platform/libc.ts";
 import { isEmptyDirectory, readDirectory } from "../platform/replica-files.ts";
 import { PERMISSIONS, setMode, setOwner } from "./attributes.ts";
@@ -143,7 +144,7 @@ export class ListingApplier {
     const node = tree.find(mount, entry.ino);
     const isKnown = link !== 0 && node !== 0 && tree.nodeOf(link) === node;
     if (isKnown && (tree.type(node) === type || tree.type(node) === TYPE_UNKNOWN)) {
-      this.#seen(link, node, type, repairs);
+      this.#seen(link, node, type);
     } else if (repairs) this.#newName(directory, dir, entry);
     else this.#differs(directory, entry.name, "missing");
     const shown = tree.lookup(directory, entry.name);
@@ -168,15 +169,11 @@ export class ListingApplier {
     return name.length === 0 ? path : Buffer.concat([path, Buffer.from("/"), name]);
   }
 
-  #seen(link: number, node: number, type: number, repairs: boolean): void {
+  #seen(link: number, node: number, type: number): void {
     const tree = this.#tree;
     tree.begin();
     tree.markSeen(link);
     if (tree.type(node) === TYPE_UNKNOWN) tree.setType(node, type);
-    // What a moved directory holds is judged by other paths now.
-    if (repairs && type === TYPE_DIRECTORY && this.#rules.dependOnPath) {
-      if (tree.listedIn(node) !== this.pass) tree.setFlags(node, NodeFlag.wantListing);
-    }
     tree.commit();
   }
 
@@ -242,6 +239,8 @@ export class ListingApplier {
       this.#cutBetween(directory, node);
       if (!tree.exists(directory) || tree.isBelow(directory, node)) return;
     }
+    // What it holds is judged by other paths then.
+    if (this.#rules.dependOnPath) wantListings(tree, node);
     if (tree.has(node, NodeFlag.absent)) {
       tree.begin();
       tree.removeLink(tree.firstLink(node));

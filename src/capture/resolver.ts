@@ -16,7 +16,7 @@ import { type NodeTree, NodeFlag, TYPE_DIRECTORY, WANT_ALL } from "../model/node
 import { OpKind, type OpView, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../model/op.ts";
 import { Action, ResolvedOp } from "../model/resolved-op.ts";
 import type { Rules } from "../model/rules.ts";
-import { removeBelow, walkBelow } from "../model/subtree.ts";
+import { removeBelow, wantListings } from "../model/subtree.ts";
 import { evictStale } from "./stale-numbers.ts";
 import { Territory } from "./territory.ts";
 
@@ -305,6 +305,7 @@ export class Resolver {
       this.#rename(op);
       return;
     }
+    this.#willMove(node);
     this.#begin();
     const resolved = this.#resolved;
     resolved.node = node;
@@ -319,7 +320,6 @@ export class Resolver {
     tree.addLink(node, toDirectory, op.name2);
     if (this.#territory.isPresent(node)) this.#moveOnReplica(node, toDirectory);
     else if (replacedPresent && this.#territory.isPresent(toDirectory)) this.#onlyReplaced();
-    if (resolved.isDirectory && this.#rules.dependOnPath) this.#rulesMoved(node);
   }
 
   /**
@@ -406,6 +406,7 @@ export class Resolver {
       this.#relist(directory, newDirectory);
       return;
     }
+    for (const moved of [node, other]) this.#willMove(moved);
     this.#begin();
     const resolved = this.#resolved;
     resolved.node = node;
@@ -418,11 +419,6 @@ export class Resolver {
     tree.addLink(node, newDirectory, op.name2);
     tree.addLink(other, directory, op.name);
     this.#exchangeAction(node, other);
-    if (this.#rules.dependOnPath) {
-      for (const moved of [node, other]) {
-        if (tree.type(moved) === TYPE_DIRECTORY) this.#rulesMoved(moved);
-      }
-    }
   }
 
   /** With one of the two absent, the exchange is a rename of the other. */
@@ -476,23 +472,11 @@ export class Resolver {
     if (link !== 0) this.#removePlace(link, tree.directoryOf(link), tree.nameOf(link));
   }
 
-  /** A directory was moved and the rules look at whole paths: everything below is judged anew. */
-  #rulesMoved(node: number): void {
-    this.#tree.setFlags(node, NodeFlag.wantListing);
-    this.#wanted.push(node);
-    let count = 0;
-    walkBelow(this.#tree, node, (link) => {
-      const below = this.#tree.nodeOf(link);
-      if (this.#tree.type(below) !== TYPE_DIRECTORY || count >= DIRECTORIES_REJUDGED_MAX) return;
-      count += 1;
-      this.#tree.setFlags(below, NodeFlag.wantListing);
-      this.#wanted.push(below);
-    });
+  /**
+   * Before the transaction: when a directory moves and the rules look at whole paths, all that is
+   * below is judged anew.
+   */
+  #willMove(node: number): void {
+    if (this.#rules.dependOnPath) wantListings(this.#tree, node);
   }
 }
-
-/**
- * A transaction is bounded. Directories beyond this are judged anew when the listing of their
- * parent is applied.
- */
-const DIRECTORIES_REJUDGED_MAX = 500;

@@ -1,5 +1,5 @@
 /** Work on whole subtrees of a {@link NodeTree}, in steps that are each safe against a kill. */
-import type { NodeTree } from "./node-tree.ts";
+import { NodeFlag, type NodeTree, TYPE_DIRECTORY } from "./node-tree.ts";
 
 /**
  * Removes everything below `directory` from the tree, deepest first, one name a transaction; nodes
@@ -57,4 +57,17 @@ export function walkBelow(tree: NodeTree, directory: number, each: (link: number
     }
     if (link !== 0) link = tree.nextSibling(link);
   }
+}
+
+/**
+ * Marks the node, if it is a directory, and all directories below it: their listings are to be
+ * asked for. One a transaction; repeating it after a kill completes it.
+ */
+export function wantListings(tree: NodeTree, directory: number): void {
+  const want = (node: number): void => {
+    if (tree.type(node) !== TYPE_DIRECTORY) return;
+    tree.change(() => tree.setFlags(node, NodeFlag.wantListing));
+  };
+  want(directory);
+  walkBelow(tree, directory, (link) => want(tree.nodeOf(link)));
 }
