@@ -173,3 +173,18 @@ test("ApplierRuntime keeps nothing that a lost rename of a directory has exclude
   const there = paths.map((path) => existsSync(`${bench.replicaPath}/home/${path}`));
   assert.deepEqual(there, [true, true, false, false]);
 });
+
+test("ApplierRuntime waits for no directory that is below one that is gone", () => {
+  const bench = afterGap(
+    (source) => {
+      for (const path of ["gone", "gone/inner", "gone/inner/most"]) source.mkdir(path);
+    },
+    (source) => {
+      for (const path of ["gone/inner/most", "gone/inner", "gone"]) source.remove(path);
+    },
+  );
+  const before = bench.nowMs;
+  bench.settle();
+  bench.assertEqual();
+  assert.ok(bench.nowMs - before < 1000, `it took ${bench.nowMs - before} ms`);
+});

@@ -328,11 +328,18 @@ export class MirrorControl {
     const tree = this.#tree;
     const link = tree.firstLink(node);
     if (link === 0) return node !== tree.root(tree.mount(node));
-    const directory = tree.directoryOf(link);
-    if (directory === tree.privateDirectory(tree.mount(node))) {
-      return tree.nameOf(link)[0] === DETACHED_PREFIX;
+    const isHere = !tree.has(tree.directoryOf(link), NodeFlag.absent);
+    return (!isHere && tree.type(node) !== TYPE_DIRECTORY) || this.#isDetached(link);
+  }
+
+  /** The name, or one of those above it, waits in the private directory. */
+  #isDetached(link: number): boolean {
+    const tree = this.#tree;
+    const home = tree.privateDirectory(tree.mount(tree.nodeOf(link)));
+    for (let at = link; at !== 0; at = tree.firstLink(tree.directoryOf(at))) {
+      if (tree.directoryOf(at) === home) return tree.nameOf(at)[0] === DETACHED_PREFIX;
     }
-    return tree.has(directory, NodeFlag.absent) && tree.type(node) !== TYPE_DIRECTORY;
+    return false;
   }
 
   #askWhole(effects: MirrorEffect[], kind: AskKind, node: number): void {

@@ -40,7 +40,7 @@ export class ApplierBench {
   readonly orphans: "keep" | "aside" | "delete";
   readonly exclude: readonly string[];
   /** Its own clock: a wait takes no time, and each run of a test is the same. */
-  #nowMs = 0;
+  nowMs = 0;
 
   constructor(options: ApplierBenchOptions = {}) {
     this.home = mkdtempSync(`${options.under ?? tmpdir()}/standin-applier-`);
@@ -84,14 +84,14 @@ export class ApplierBench {
 
   /** Asks what is to be asked, a moment after the last time. */
   housekeep(): void {
-    this.#nowMs += ROUND_MS;
-    this.runtime.housekeep(this.#nowMs);
+    this.nowMs += ROUND_MS;
+    this.runtime.housekeep(this.nowMs);
   }
 
   round(): number {
     this.housekeep();
     const served = this.source.serve();
-    return served + this.runtime.applyBatch(() => this.#nowMs, Number.POSITIVE_INFINITY);
+    return served + this.runtime.applyBatch(() => this.nowMs, Number.POSITIVE_INFINITY);
   }
 
   /** The source's next answer. */
