@@ -118,3 +118,28 @@ test("MirrorControl waits before it tries a node again that could not be made", 
   for (let now = 600; now < 2000; now += 50) found += asks(control.step(now)).length;
   assert.equal(found, 1);
 });
+
+test("MirrorControl ends a pass without a node that cannot be made, and tries it now and then", () => {
+  const { tree, control } = setUp();
+  control.start(PassKind.mirror);
+  const [root] = asks(control.step(0));
+  const failing = add(tree, 10, TYPE_REGULAR, NodeFlag.absent | NodeFlag.wantNode);
+  list(tree, control, root as Ask);
+  const askedAt: number[] = [];
+  const endedAt: number[] = [];
+  for (let now = 0; now < 120_000; now += 50) {
+    const effects = control.step(now);
+    if (effects.some(({ effect }) => effect === "ended")) endedAt.push(now);
+    for (const { number, node } of asks(effects)) {
+      if (node === failing) askedAt.push(now);
+      const answer = { command: number, node, isListing: false, isWhole: node !== failing };
+      for (const { effect } of control.answered(answer, now)) {
+        if (effect !== "skip" && effect !== "done") continue;
+        tree.change(() => tree.setDoneIn(node, control.state.number));
+      }
+    }
+  }
+  assert.equal(endedAt.length, 1);
+  assert.ok(askedAt.filter((at) => at < endedAt[0]!).length >= 5);
+  assert.ok(askedAt.filter((at) => at > endedAt[0]!).length >= 2);
+});

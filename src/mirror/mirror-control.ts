@@ -286,7 +286,8 @@ export class MirrorControl {
   #askFor(effects: MirrorEffect[], node: number): boolean {
     const held = this.#held.get(node);
     if (held !== undefined && this.#nowMs < held.untilMs) {
-      return this.isPassActive && (this.#needsListing(node) || this.#needsContents(node));
+      const delaysPass = this.isPassActive && held.tries < TRIES_MAX;
+      return delaysPass && (this.#needsListing(node) || this.#needsContents(node));
     }
     let needs = false;
     if (this.#needsListing(node)) {
