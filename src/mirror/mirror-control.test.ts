@@ -143,3 +143,22 @@ test("MirrorControl ends a pass without a node that cannot be made, and tries it
   assert.ok(askedAt.filter((at) => at < endedAt[0]!).length >= 5);
   assert.ok(askedAt.filter((at) => at > endedAt[0]!).length >= 2);
 });
+
+test("MirrorControl has what has no place removed after a verify in which a listing was mended", () => {
+  const { tree, control } = setUp();
+  control.start(PassKind.verify);
+  const [root] = asks(control.step(0));
+  assert.equal(purposeOf(root?.number ?? 0), Purpose.repair);
+  list(tree, control, root as Ask);
+  const seen: string[] = [];
+  for (let now = 0; now < 1000; now += 50) {
+    for (const effect of control.step(now)) {
+      seen.push(effect.effect);
+      if (effect.effect !== "ask") continue;
+      const { number, node } = effect.ask;
+      control.answered({ command: number, node, isListing: false, isWhole: true }, now);
+      tree.change(() => tree.setDoneIn(node, control.state.number));
+    }
+  }
+  assert.deepEqual(seen, ["ask", "ended", "purge"]);
+});

@@ -406,8 +406,10 @@ export class MirrorControl {
   }
 
   #beginContents(effects: MirrorEffect[]): void {
-    if (!this.#compares) effects.push({ effect: "purge" });
-    this.#purgeDue = false;
+    if (!this.#compares) {
+      effects.push({ effect: "purge" });
+      this.#purgeDue = false;
+    }
     this.#state.filesTotal = Math.max(this.#state.filesTotal, 1);
     this.#state.phase = Phase.contents;
   }
