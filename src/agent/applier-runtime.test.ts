@@ -272,23 +272,3 @@ test(`ApplierRuntime follows random operations exactly (seed ${SEED})`, () => {
   bench.assertEqual();
   assert.deepEqual(bench.notices, []);
 });
-
-test(`ApplierRuntime mirrors while operations go on, and after gaps (seed ${SEED})`, () => {
-  const bench = new ApplierBench();
-  const prng = new Prng(SEED);
-  const operations = new RandomOperations(bench.source, prng);
-  for (let turn = 0; turn < 8; turn++) {
-    bench.source.isRecording = false;
-    for (let i = 0; i < 100; i++) operations.step();
-    bench.source.isRecording = true;
-    if (turn > 0) bench.runtime.startPass(PassKind.resync);
-    for (let i = 0; i < 100; i++) {
-      operations.step();
-      bench.runtime.housekeep(performance.now());
-      bench.source.serve(prng.uint32() % 3);
-      if (i % 3 === 0) bench.runtime.applyBatch(() => 0, 0);
-    }
-    bench.settle();
-    assert.deepEqual(compareTrees(bench.sourcePath, bench.replicaPath), [], `turn ${turn}`);
-  }
-});

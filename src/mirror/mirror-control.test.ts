@@ -119,7 +119,7 @@ test("MirrorControl waits before it tries a node again that could not be made", 
   assert.equal(found, 1);
 });
 
-test("MirrorControl ends a pass without a node that cannot be made, and tries it now and then", () => {
+test("MirrorControl ends a pass without a node that cannot be made, and tries it later", () => {
   const { tree, control } = setUp();
   control.start(PassKind.mirror);
   const [root] = asks(control.step(0));
@@ -144,7 +144,7 @@ test("MirrorControl ends a pass without a node that cannot be made, and tries it
   assert.ok(askedAt.filter((at) => at > endedAt[0]!).length >= 2);
 });
 
-test("MirrorControl has what has no place removed after a verify in which a listing was mended", () => {
+test("MirrorControl has removed what a listing within a verify found without a place", () => {
   const { tree, control } = setUp();
   control.start(PassKind.verify);
   const [root] = asks(control.step(0));
