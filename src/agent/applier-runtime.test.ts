@@ -144,6 +144,20 @@ test("ApplierRuntime copies nothing that is excluded, and follows what crosses t
   assert.deepEqual(times, []);
 });
 
+test("ApplierRuntime follows a file that gets the name of an excluded directory", () => {
+  const bench = new ApplierBench({ exclude: ["*.tmp", "folder/"] });
+  const { source } = bench;
+  bench.settle();
+  for (const path of ["folder", "below", "below/folder"]) source.mkdir(path);
+  for (const path of ["a.tmp", "b.tmp"]) source.create(path);
+  bench.settle();
+  source.exchange("folder", "a.tmp");
+  source.exchange("b.tmp", "below/folder");
+  bench.settle();
+  const names = readdirSync(bench.replicaPath, { recursive: true }).sort();
+  assert.deepEqual(names, ["below", "below/folder", "folder"]);
+});
+
 test("ApplierRuntime judges all anew that a rename of a directory takes along", () => {
   const bench = new ApplierBench({
     exclude: ["/out/**/file"],

@@ -395,7 +395,10 @@ export class Resolver {
     const newDirectory = tree.find(mount, op.newParent);
     const from = directory === 0 ? 0 : tree.lookup(directory, op.name);
     const to = newDirectory === 0 ? 0 : tree.lookup(newDirectory, op.name2);
-    if (from === 0 && to === 0) return;
+    if (from === 0 && to === 0) {
+      this.#exchangeOutside(op);
+      return;
+    }
     const node = from === 0 ? 0 : tree.nodeOf(from);
     const other = to === 0 ? 0 : tree.nodeOf(to);
     if (node === other && op.node === op.extra) return;
@@ -419,6 +422,15 @@ export class Resolver {
     tree.addLink(node, newDirectory, op.name2);
     tree.addLink(other, directory, op.name);
     this.#exchangeAction(node, other);
+  }
+
+  /** Rules tell files from directories: what comes may be ours where what goes was not. */
+  #exchangeOutside(op: OpView): void {
+    if (this.#rules.isEmpty) return;
+    const holding = (parent: number, name: Uint8Array): number =>
+      this.#territory.known(op.mount, parent, name, true) ||
+      this.#territory.known(op.mount, parent, name, false);
+    this.#relist(holding(op.parent, op.name), holding(op.newParent, op.name2));
   }
 
   /** With one of the two absent, the exchange is a rename of the other. */
