@@ -10,6 +10,7 @@ import { WANTED } from "../../src/model/node-tree.ts";
 import { umask } from "../../src/platform/libc.ts";
 import { closeRuntime } from "./close-runtime.ts";
 import { compareTrees } from "./compare-trees.ts";
+import type { Pieces } from "./fake-mirror.ts";
 import { FakeSource } from "./fake-source.ts";
 import { Patience } from "./patience.ts";
 
@@ -27,6 +28,8 @@ export interface ApplierBenchOptions {
   readonly exclude?: readonly string[];
   /** Where source and replica are made. */
   readonly under?: string;
+  /** In which the source answers. */
+  readonly pieces?: Pieces;
 }
 
 export class ApplierBench {
@@ -55,7 +58,7 @@ export class ApplierBench {
       indexSlots: 1 << 14,
       arenaBytes: 16 << 20,
     });
-    this.source = new FakeSource(this.sourcePath, this.ring);
+    this.source = new FakeSource(this.sourcePath, this.ring, options.pieces);
     this.start();
   }
 

@@ -43,7 +43,10 @@ import {
   AT_SYMLINK_NOFOLLOW,
 } from "../../src/platform/libc.ts";
 import { Statx } from "../../src/platform/statx.ts";
-import { FakeMirror, reserveOp } from "./fake-mirror.ts";
+import { FakeMirror, type Pieces, reserveOp } from "./fake-mirror.ts";
+
+/** As good as whole. */
+const WHOLE: Pieces = { entries: 50, bytes: 1 << 20 };
 
 export class FakeSource {
   readonly root: string;
@@ -53,15 +56,23 @@ export class FakeSource {
   readonly #status = new Statx();
   /** Paths by inode, for the commands, which name nodes. */
   readonly #paths = new Map<number, string>();
-  /** When false, ops are done and not recorded, as in a gap. */
-  isRecording = true;
+  #isRecording = true;
 
-  constructor(root: string, ring: Ring) {
+  constructor(root: string, ring: Ring, pieces: Pieces = WHOLE) {
     this.root = root;
     this.ring = ring;
     this.#writer = new RingWriter(ring, 0);
-    this.#mirror = new FakeMirror(root, ring, this.#paths);
+    this.#mirror = new FakeMirror(root, ring, this.#paths, pieces);
     this.#learn("");
+  }
+
+  /** When false, ops are done and not recorded, as in a gap, and nothing is answered. */
+  get isRecording(): boolean {
+    return this.#isRecording;
+  }
+  set isRecording(value: boolean) {
+    this.#isRecording = value;
+    if (!value) this.#mirror.abandon();
   }
 
   get rootIno(): number {
@@ -329,7 +340,12 @@ export class FakeSource {
 
   /** Answers the commands that are there. Returns how many. */
   serve(countMax = Number.POSITIVE_INFINITY): number {
-    return this.#mirror.serve(countMax);
+    return this.#isRecording ? this.#mirror.serve(countMax) : 0;
+  }
+
+  /** The next records of the answers. */
+  serveRecords(count: number): void {
+    for (let i = 0; i < count && this.#isRecording; i++) this.#mirror.serveRecord();
   }
 }
 
