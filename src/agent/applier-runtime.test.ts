@@ -175,6 +175,23 @@ test("ApplierRuntime judges all anew that a rename of a directory takes along", 
   assert.equal(names.length, 600);
 });
 
+test("ApplierRuntime finds no difference where rules have made it ask the source", () => {
+  const bench = new ApplierBench({ exclude: ["*.tmp"] });
+  const { source } = bench;
+  for (const path of ["a", "a.tmp", "b", "b.tmp"]) source.create(path);
+  source.write("a.tmp", 0, Buffer.from("copied"));
+  bench.settle();
+  bench.runtime.startPass(PassKind.verify);
+  bench.housekeep();
+  source.copy("a", 0, "a.tmp", 0, 6);
+  source.exchange("b", "b.tmp");
+  bench.settle();
+  assert.deepEqual(bench.runtime.differences.list(), []);
+  const names = readdirSync(bench.replicaPath).sort();
+  assert.deepEqual(names, ["a", "b"]);
+  assert.equal(readFileSync(`${bench.replicaPath}/a`, "utf8"), "copied");
+});
+
 test("ApplierRuntime keeps nameless files until they get a name or are forgotten", () => {
   const bench = new ApplierBench();
   const { source } = bench;

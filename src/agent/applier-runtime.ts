@@ -22,7 +22,8 @@ import { Ring, RingReader } from "../journal/ring.ts";
 import { HeaderAt, RecordingState } from "../journal/ring-layout.ts";
 import { MirrorControl, type MirrorEffect } from "../mirror/mirror-control.ts";
 import { PassKind } from "../mirror/pass-state.ts";
-import { NodeFlag, type NodeTree } from "../model/node-tree.ts";
+import { Purpose, purposeOf } from "../model/mirror-command.ts";
+import { NodeFlag, type NodeTree, WANTED } from "../model/node-tree.ts";
 import { validateRecord } from "../model/op-records.ts";
 import { OP_BYTES_MAX, OpKind, type OpView } from "../model/op.ts";
 import { Statx } from "../platform/statx.ts";
@@ -161,9 +162,16 @@ export class ApplierRuntime {
     return Buffer.concat([folder, SLASH, path]);
   }
 
-  /** On the first copy everything differs; only what was taken for equal before is news. */
+  /**
+   * What a pass finds. On the first copy everything differs; only what was taken for equal before
+   * is news. So it is with what a verify meets on its way to being put right.
+   */
   #differs(difference: Difference): void {
-    if (this.control.state.kind === PassKind.mirror) return;
+    const { kind } = this.control.state;
+    if (kind === PassKind.none || kind === PassKind.mirror) return;
+    const isWanted = this.tree.has(difference.node, WANTED);
+    const compares = purposeOf(this.#command) === Purpose.compare;
+    if (kind === PassKind.verify && (isWanted || !compares)) return;
     const path = this.#fullPath(difference.node, difference.path);
     if (this.differences.add({ ...difference, path })) this.control.differs();
   }
