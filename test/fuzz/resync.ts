@@ -14,7 +14,11 @@ import { RandomOperations } from "../support/random-operations.ts";
 const TURNS = 8;
 /** In a turn: so many are lost, and so many go on during the resync. */
 const TURN_OPS = 100;
-export const RESYNC_OPS = TURNS * 2 * TURN_OPS;
+/** Of a run; at its end some go on during a verify. */
+export const RESYNC_OPS = (TURNS * 2 + 1) * TURN_OPS;
+
+/** Small, so that operations come between them. */
+const PIECES = { entries: 2, bytes: 16 << 10 };
 
 /** What is excluded, of the names that the operations use; for half of the seeds nothing. */
 const EXCLUDED: readonly (readonly string[])[] = [
@@ -29,7 +33,7 @@ export function fuzzResync(seed: number): string | undefined {
   // A number that a tmpfs has given it does not give again; other file systems do at once.
   const under = seed % 2 === 0 ? tmpdir() : "/dev/shm";
   const exclude = EXCLUDED[Math.floor(seed / 2) % EXCLUDED.length]!;
-  const bench = new ApplierBench({ under, exclude });
+  const bench = new ApplierBench({ under, exclude, pieces: PIECES });
   const failure = failureOf(bench, new Prng(seed));
   bench.remove();
   if (failure === undefined) return undefined;
@@ -39,36 +43,54 @@ export function fuzzResync(seed: number): string | undefined {
 function failureOf(bench: ApplierBench, prng: Prng): string | undefined {
   const rules = rulesOfLists([], bench.exclude);
   const operations = new RandomOperations(bench.source, prng);
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn <= TURNS; turn++) {
+    const found: string[] = [];
     try {
-      runTurn(bench, operations, prng, turn > 0);
+      if (turn < TURNS) resync(bench, operations, prng);
+      else found.push(...verify(bench, operations, prng));
+      found.push(...differences(bench, rules));
     } catch (error) {
       return `turn ${turn}, after ${operations.last}: ${(error as Error).stack}`;
     }
-    const found = differences(bench, rules);
     if (found.length > 0) return `turn ${turn}: ${found.join("; ")}`;
   }
   return undefined;
 }
 
-function runTurn(
-  bench: ApplierBench,
-  operations: RandomOperations,
-  prng: Prng,
-  isMirrored: boolean,
-): void {
-  const { source, runtime } = bench;
-  source.isRecording = false;
-  for (let i = 0; i < TURN_OPS; i++) operations.step();
-  source.isRecording = true;
-  if (isMirrored) runtime.startPass(PassKind.resync);
+function resync(bench: ApplierBench, operations: RandomOperations, prng: Prng): void {
+  loseSome(bench, operations, TURN_OPS);
   for (let i = 0; i < TURN_OPS; i++) {
-    operations.step();
-    bench.housekeep();
-    source.serve(prng.uint32() % 3);
-    if (i % 3 === 0) runtime.applyBatch(() => 0, 0);
+    goOn(bench, operations, prng);
+    if (prng.chance(1 / 200)) loseSome(bench, operations, 10);
+    if (prng.chance(1 / 100)) bench.restart();
   }
   bench.settle();
+}
+
+/** Of equal trees: whatever it finds is wrong. */
+function verify(bench: ApplierBench, operations: RandomOperations, prng: Prng): string[] {
+  const { runtime } = bench;
+  runtime.startPass(PassKind.verify);
+  for (let i = 0; i < TURN_OPS; i++) goOn(bench, operations, prng);
+  bench.settle();
+  return runtime.differences.list().map(({ path, what }) => `${path}: ${what}, says a verify`);
+}
+
+function goOn(bench: ApplierBench, operations: RandomOperations, prng: Prng): void {
+  operations.step();
+  bench.housekeep();
+  bench.source.serveRecords(prng.uint32() % 4);
+  if (prng.chance(1 / 3)) bench.runtime.applyBatch(() => 0, 0);
+}
+
+/** A gap, after which a pass begins. What was recorded before is applied first. */
+function loseSome(bench: ApplierBench, operations: RandomOperations, count: number): void {
+  const { source, runtime } = bench;
+  source.isRecording = false;
+  for (let i = 0; i < count; i++) operations.step();
+  runtime.applyBatch(() => 0, Number.POSITIVE_INFINITY);
+  runtime.startPass(runtime.isMirrored ? PassKind.resync : PassKind.mirror);
+  source.isRecording = true;
 }
 
 function differences(bench: ApplierBench, rules: Rules): string[] {

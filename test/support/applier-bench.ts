@@ -85,6 +85,12 @@ export class ApplierBench {
     );
   }
 
+  /** As if the applier's process had been killed between two ops, and another started. */
+  restart(): void {
+    closeRuntime(this.runtime);
+    this.start();
+  }
+
   /** Asks what is to be asked, a moment after the last time. */
   housekeep(): void {
     this.nowMs += ROUND_MS;
