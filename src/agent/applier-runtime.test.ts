@@ -192,6 +192,34 @@ test("ApplierRuntime finds no difference where rules have made it ask the source
   assert.equal(readFileSync(`${bench.replicaPath}/a`, "utf8"), "copied");
 });
 
+test("ApplierRuntime counts no name of a file that is in the trash", () => {
+  const bench = new ApplierBench({ exclude: ["/out/**"] });
+  const { source } = bench;
+  for (const path of ["out", "folder"]) source.mkdir(path);
+  source.create("folder/file");
+  source.link("other", "folder/file");
+  bench.settle();
+  source.rename("folder", "out/folder");
+  bench.runtime.startPass(PassKind.verify);
+  bench.settle();
+  assert.deepEqual(bench.runtime.differences.list(), []);
+});
+
+test("ApplierRuntime does not take a directory's number for it that a file has by now", (t) => {
+  const bench = new ApplierBench();
+  const { source } = bench;
+  source.mkdir("folder");
+  bench.settle();
+  bench.runtime.startPass(PassKind.verify);
+  bench.housekeep(); // asks for both listings
+  const ino = source.ino("folder");
+  source.remove("folder");
+  source.create("file");
+  if (source.ino("file") !== ino) t.skip("this file system gives other numbers");
+  bench.settle();
+  assert.deepEqual(bench.runtime.differences.list(), []);
+});
+
 test("ApplierRuntime keeps nameless files until they get a name or are forgotten", () => {
   const bench = new ApplierBench();
   const { source } = bench;

@@ -15,6 +15,7 @@ import {
   getInodeFlags,
   getProjectId,
   INODE_FLAGS_MASK,
+  isEmptyDirectory,
   xattrValue,
 } from "../platform/replica-files.ts";
 import {
@@ -420,7 +421,7 @@ export class NodeApplier {
     const sameTime = status.mtimeSec === op.mtimeSec && status.mtimeNsec === op.mtimeNsec;
     if (!sameTime) result.push("mtime");
     if (type === TYPE_REGULAR && status.size !== body.size) result.push("size");
-    if (type !== TYPE_DIRECTORY && status.nlink !== tree.linksOf(node)) result.push("links");
+    if (type !== TYPE_DIRECTORY && !this.#hasItsLinks(node, status.nlink)) result.push("links");
     if (opened.isPathOnly && status.rdev !== body.rdev) result.push("device");
     if (!this.#hasItsTarget(node, opened, body)) result.push("target");
     for (const name of xattrsThatDiffer(body.xattrs, readXattrs(opened))) {
@@ -435,10 +436,20 @@ export class NodeApplier {
     return result;
   }
 
+  /** What was removed with its directory may be in the trash, and count as a link until later. */
+  #hasItsLinks(node: number, links: number): boolean {
+    const expected = this.#tree.linksOf(node);
+    if (links <= expected) return links === expected;
+    const { trashFd } = this.#replica.root(this.#tree.mount(node));
+    return !isEmptyDirectory(trashFd);
+  }
+
   #missing(op: OpView, node: number): boolean {
     const errno = op.length;
     const isGone = errno === ENOENT || errno === ESTALE || errno === ENOTDIR;
     if (node === 0) return false;
+    // The question was about a directory that had the number before.
+    if (errno === ENOTDIR && this.#tree.type(node) !== TYPE_DIRECTORY) return false;
     const compares = purposeOf(op.extra) === Purpose.compare;
     if (!isGone) {
       // Not copied is not protected: it stays wanted, and is tried again now and then.
