@@ -20,6 +20,13 @@ export const RESYNC_OPS = (TURNS * 2 + 1) * TURN_OPS;
 /** Small, so that operations come between them. */
 const PIECES = { entries: 2, bytes: 16 << 10 };
 
+/** Small, and names change more than contents: most of what goes wrong needs several to meet. */
+const WORLD = {
+  names: ["a", "b", "c", "ä", "x.tmp"],
+  depth: 3,
+  weights: { write: 8, rename: 12, replace: 8, exchange: 8, link: 6, create: 10, remove: 8 },
+};
+
 /** What is excluded, of the names that the operations use; for half of the seeds nothing. */
 const EXCLUDED: readonly (readonly string[])[] = [
   [],
@@ -42,7 +49,7 @@ export function fuzzResync(seed: number): string | undefined {
 
 function failureOf(bench: ApplierBench, prng: Prng): string | undefined {
   const rules = rulesOfLists([], bench.exclude);
-  const operations = new RandomOperations(bench.source, prng);
+  const operations = new RandomOperations(bench.source, prng, WORLD);
   for (let turn = 0; turn <= TURNS; turn++) {
     const found: string[] = [];
     try {

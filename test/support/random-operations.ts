@@ -7,15 +7,30 @@ import type { FakeSource } from "./fake-source.ts";
 
 const NAMES = ["a", "b", "c", "ä", "long-name-that-takes-more-room-than-others", "x.tmp"];
 
+export interface World {
+  /** The fewer, the more often operations meet each other. */
+  readonly names?: readonly string[];
+  /** Of directories. */
+  readonly depth?: number;
+  /** How often an operation is done, for some of them. */
+  readonly weights?: Readonly<Record<string, number>>;
+}
+
 export class RandomOperations {
   readonly #source: FakeSource;
   readonly #prng: Prng;
+  readonly #names: readonly string[];
+  readonly #depth: number;
+  readonly #weights: Readonly<Record<string, number>>;
   last = "";
   readonly #counts = new Map<string, number>();
 
-  constructor(source: FakeSource, prng: Prng) {
+  constructor(source: FakeSource, prng: Prng, world: World = {}) {
     this.#source = source;
     this.#prng = prng;
+    this.#names = world.names ?? NAMES;
+    this.#depth = world.depth ?? 5;
+    this.#weights = world.weights ?? {};
   }
 
   #below(limit: number): number {
@@ -44,7 +59,7 @@ export class RandomOperations {
   step(): void {
     const { directories, files, all } = this.#walk();
     const directory = this.#pick(directories) as string;
-    const name = this.#pick(NAMES) as string;
+    const name = this.#pick(this.#names) as string;
     const fresh = directory === "" ? name : `${directory}/${name}`;
     const file = this.#pick(files);
     const any = this.#pick(all);
@@ -52,7 +67,11 @@ export class RandomOperations {
     const depth = directory.split("/").length;
     const operations: [string, number, () => void][] = [
       ["create", 8, () => this.#source.create(fresh, 0o600 + this.#below(0o200))],
-      ["mkdir", 5, () => depth < 5 && this.#source.mkdir(fresh, 0o700 + this.#below(0o100))],
+      [
+        "mkdir",
+        5,
+        () => depth < this.#depth && this.#source.mkdir(fresh, 0o700 + this.#below(0o100)),
+      ],
       ["symlink", 2, () => this.#source.symlink(fresh, "../target/of/link")],
       ["mknod", 1, () => this.#source.mknod(fresh, 0o010644)],
       ["remove", 8, () => any !== undefined && this.#source.remove(any)],
@@ -69,7 +88,7 @@ export class RandomOperations {
       ["punch", 2, () => file !== undefined && this.#source.fallocate(file, 3, 4096, 20_000)],
       ["copy", 3, () => this.#copy(file, this.#pick(files))],
     ];
-    this.#perform(operations);
+    this.#perform(operations.map(([n, weight, run]) => [n, this.#weights[n] ?? weight, run]));
   }
 
   #perform(operations: readonly [string, number, () => void][]): void {
