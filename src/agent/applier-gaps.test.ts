@@ -1,10 +1,10 @@
 /** What a resync makes of changes that nobody recorded, while others go on. */
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ApplierBench } from "../../test/support/applier-bench.ts";
 import type { FakeSource } from "../../test/support/fake-source.ts";
-import { PassKind } from "../mirror/pass-state.ts";
+import { PassKind, Phase } from "../mirror/pass-state.ts";
 
 /** A copy that is complete, then changes that nobody recorded, and a resync that has begun. */
 function afterGap(
@@ -187,4 +187,22 @@ test("ApplierRuntime waits for no directory that is below one that is gone", () 
   bench.settle();
   bench.assertEqual();
   assert.ok(bench.nowMs - before < 1000, `it took ${bench.nowMs - before} ms`);
+});
+
+test("ApplierRuntime ends a resync of a file that leaves what is copied and comes back", () => {
+  const bench = afterGap(
+    (source) => {
+      source.create("file");
+      source.write("file", 0, Buffer.from("before"));
+    },
+    (source) => source.write("file", 0, Buffer.from("behind")),
+    ["*.tmp"],
+  );
+  while (bench.runtime.control.state.phase !== Phase.contents) bench.answerOne();
+  bench.housekeep(); // asks for the file
+  bench.source.rename("file", "file.tmp");
+  bench.source.create("another");
+  bench.source.rename("file.tmp", "file");
+  bench.settle();
+  assert.deepEqual(readFileSync(`${bench.replicaPath}/file`, "utf8"), "behind");
 });

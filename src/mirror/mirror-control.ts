@@ -176,9 +176,9 @@ export class MirrorControl {
   }
 
   blockDiffers(command: number, node: number, offset: number, length: number): void {
-    if (purposeOf(command) === Purpose.repair && this.#outstanding.has(command)) {
-      this.#ranges.add({ node, offset, length });
-    }
+    // What has come back in another slot was asked for by a question of its own.
+    const isMine = this.#outstanding.get(command)?.node === node;
+    if (isMine && purposeOf(command) === Purpose.repair) this.#ranges.add({ node, offset, length });
   }
 
   answered(answer: AnswerEvent, nowMs: number): MirrorEffect[] {
