@@ -1,4 +1,4 @@
-/** Gives back what an applier of this process holds: descriptors, and the memory that it has mapped. */
+/** Gives back what an applier in this process holds: descriptors, and the memory it has mapped. */
 import type { ApplierRuntime } from "../../src/agent/applier-runtime.ts";
 import { close } from "../../src/platform/libc.ts";
 
