@@ -1,6 +1,6 @@
 /** What a resync makes of changes that nobody recorded, while others go on. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { ApplierBench } from "../../test/support/applier-bench.ts";
 import type { FakeSource } from "../../test/support/fake-source.ts";
@@ -205,4 +205,24 @@ test("ApplierRuntime ends a resync of a file that leaves what is copied and come
   bench.source.rename("file.tmp", "file");
   bench.settle();
   assert.deepEqual(readFileSync(`${bench.replicaPath}/file`, "utf8"), "behind");
+});
+
+test("ApplierRuntime keeps no file without a name that the source has not, or has named", () => {
+  for (const becomes of ["nothing", "name.tmp"]) {
+    let ino = 0;
+    const nameless = (source: FakeSource) => `${source.root}/../nameless`;
+    const bench = afterGap(
+      (source) => {
+        ino = source.tmpfile(nameless(source));
+      },
+      (source) => {
+        if (becomes === "nothing") rmSync(nameless(source));
+        else source.linkTmpfile(becomes, nameless(source));
+        source.forget(ino);
+      },
+      ["*.tmp"],
+    );
+    bench.settle();
+    assert.deepEqual(readdirSync(`${bench.home}/.replica.standin/nameless`), []);
+  }
 });

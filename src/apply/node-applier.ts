@@ -99,6 +99,8 @@ export class NodeApplier {
     // What is compared is what the names lead to now, not what was once opened.
     if (purpose !== Purpose.bring) this.#replica.reopen(node);
     if (purpose === Purpose.compare) return this.#compare(op, node, body);
+    if (body.links > 0) this.#removal.removeNameless(node);
+    if (!tree.exists(node)) return false;
     tree.begin();
     tree.setFlags(node, NodeFlag.bringing);
     tree.clearFlags(node, NodeFlag.wantNode);
@@ -463,6 +465,8 @@ export class NodeApplier {
       this.#differs(node, "extra");
       return true;
     }
+    this.#removal.removeNameless(node);
+    if (!this.#tree.exists(node)) return false;
     this.#wantListings(node);
     return true;
   }

@@ -109,6 +109,14 @@ export class Removal {
     return count;
   }
 
+  /** What the source had without a name, and has no more, or not without one. */
+  removeNameless(node: number): void {
+    const { tree } = this.#replica;
+    const home = tree.privateDirectory(tree.mount(node));
+    const link = tree.lookup(home, Buffer.from(`n${tree.ino(node)}`));
+    if (link !== 0 && tree.nodeOf(link) === node) this.removeName(link);
+  }
+
   /** Whether the node's place is not known: it waits in the private directory. */
   isDetached(node: number): boolean {
     const { tree } = this.#replica;

@@ -198,8 +198,10 @@ export class FakeMirror {
     const op = this.#mirrorOp(OpKind.mirrorNode, command, fd);
     const { size, atimeSec, atimeNsec, rdev, nlink, mode, isRegular, isDirectory } = this.#status;
     const isLink = (mode & 0o170000) === 0o120000;
+    const isNameless = this.#paths.get(command.node)!.startsWith("../");
+    const links = isNameless ? 0 : nlink;
     const described = {
-      ...{ size, atimeSec, atimeNsec, rdev, links: nlink, projectId: 0 },
+      ...{ size, atimeSec, atimeNsec, rdev, links, projectId: 0 },
       // A special file has none.
       inodeFlags: isRegular || isDirectory ? Math.max(getInodeFlags(fd), 0) : 0,
       target: isLink ? readlinkSync(this.#at(this.#paths.get(command.node)!), "buffer") : NOTHING,

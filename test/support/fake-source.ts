@@ -20,7 +20,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, relative } from "node:path";
 import { writeU64 } from "../../src/base/bytes.ts";
 import { type Ring, RingWriter } from "../../src/journal/ring.ts";
 import {
@@ -308,10 +308,12 @@ export class FakeSource {
   tmpfile(path: string): number {
     closeSync(openSync(path, "wx", 0o600));
     const status = lstatSync(path);
+    this.#paths.set(status.ino, relative(this.root, path));
     const op = this.#reserve(this.#writer, OP_HEADER_BYTES);
     op.start(OpKind.tmpfile, 0, status.ino);
     op.mode = status.mode;
-    op.setMtime(Math.floor(status.mtimeMs / 1000), 0);
+    const { mtimeSec, mtimeNsec } = this.#stat(relative(this.root, path));
+    op.setMtime(mtimeSec, mtimeNsec);
     this.#publish(op, OP_HEADER_BYTES);
     return status.ino;
   }
@@ -326,7 +328,9 @@ export class FakeSource {
     this.#names(op, TIME_BYTES, nameOf(path));
   }
 
+  /** Nobody has the file open any more. */
   forget(ino: number): void {
+    if (this.#paths.get(ino)?.startsWith("../")) this.#paths.delete(ino);
     const op = this.#reserve(this.#writer, OP_HEADER_BYTES);
     op.start(OpKind.forget, 0, ino);
     this.#publish(op, OP_HEADER_BYTES);
