@@ -49,13 +49,14 @@ export function fuzzResync(seed: number): string | undefined {
 
 function failureOf(bench: ApplierBench, prng: Prng): string | undefined {
   const rules = rulesOfLists([], bench.exclude);
-  const operations = new RandomOperations(bench.source, prng, WORLD);
+  const world = { ...WORLD, nameless: bench.home };
+  const operations = new RandomOperations(bench.source, prng, world);
   for (let turn = 0; turn <= TURNS; turn++) {
     const found: string[] = [];
     try {
       if (turn < TURNS) resync(bench, operations, prng);
       else found.push(...verify(bench, operations, prng));
-      found.push(...differences(bench, rules));
+      found.push(...differences(bench, rules), ...forgotten(bench, operations));
     } catch (error) {
       return `turn ${turn}, after ${operations.last}: ${(error as Error).stack}`;
     }
@@ -109,6 +110,13 @@ function differences(bench: ApplierBench, rules: Rules): string[] {
     ...compareTreesFully(sourcePath, replicaPath, { except, facts }).differences,
     ...excludedBelow(replicaPath, rules).map((path) => `${path}: excluded, and on the replica`),
   ];
+}
+
+/** Files without a name that the source has no more, or not without one. */
+function forgotten({ home }: ApplierBench, { nameless }: RandomOperations): string[] {
+  return readdirSync(`${home}/.replica.standin/nameless`)
+    .filter((name) => !nameless.has(Number(name.slice(1))))
+    .map((name) => `${name}: without a name, and only on the replica`);
 }
 
 /** Paths as the comparison names them. */

@@ -1,7 +1,8 @@
 /**
  * Random operations on a fake source, of every kind, on few names, so that they meet each other.
  */
-import { lstatSync, readdirSync } from "node:fs";
+import { lstatSync, readdirSync, rmSync } from "node:fs";
+import { relative } from "node:path";
 import type { Prng } from "../../src/base/prng.ts";
 import type { FakeSource } from "./fake-source.ts";
 
@@ -12,6 +13,8 @@ export interface World {
   readonly names?: readonly string[];
   /** Of directories. */
   readonly depth?: number;
+  /** Files without a name, too, which lie here. */
+  readonly nameless?: string;
   /** How often an operation is done, for some of them. */
   readonly weights?: Readonly<Record<string, number>>;
 }
@@ -22,6 +25,9 @@ export class RandomOperations {
   readonly #names: readonly string[];
   readonly #depth: number;
   readonly #weights: Readonly<Record<string, number>>;
+  readonly #namelessFolder: string | undefined;
+  /** Paths of files without a name, by inode. */
+  readonly nameless = new Map<number, string>();
   last = "";
   readonly #counts = new Map<string, number>();
 
@@ -31,6 +37,7 @@ export class RandomOperations {
     this.#names = world.names ?? NAMES;
     this.#depth = world.depth ?? 5;
     this.#weights = world.weights ?? {};
+    this.#namelessFolder = world.nameless;
   }
 
   #below(limit: number): number {
@@ -87,8 +94,41 @@ export class RandomOperations {
       ["truncate", 3, () => file !== undefined && this.#source.truncate(file, this.#below(50_000))],
       ["punch", 2, () => file !== undefined && this.#source.fallocate(file, 3, 4096, 20_000)],
       ["copy", 3, () => this.#copy(file, this.#pick(files))],
+      ...this.#namelessOperations(fresh),
     ];
     this.#perform(operations.map(([n, weight, run]) => [n, this.#weights[n] ?? weight, run]));
+  }
+
+  #namelessOperations(fresh: string): [string, number, () => void][] {
+    const folder = this.#namelessFolder;
+    if (folder === undefined) return [];
+    const [ino, path] = this.#pick([...this.nameless]) ?? [];
+    const use = (run: (ino: number, path: string) => void) => () => {
+      if (ino !== undefined && path !== undefined) run(ino, path);
+    };
+    return [
+      ["tmpfile", 3, () => this.#makeNameless(`${folder}/nameless-${this.#prng.uint32()}`)],
+      ["write nameless", 2, use((_, at) => this.#write(relative(this.#source.root, at)))],
+      ["name", 3, use((node, at) => this.#nameIt(node, at, fresh))],
+      ["forget", 1, use((node, at) => this.#forget(node, at))],
+    ];
+  }
+
+  #makeNameless(path: string): void {
+    this.nameless.set(this.#source.tmpfile(path), path);
+  }
+
+  #nameIt(ino: number, path: string, fresh: string): void {
+    if (lstatSync(`${this.#source.root}/${fresh}`, { throwIfNoEntry: false })) return;
+    this.#source.linkTmpfile(fresh, path);
+    this.#source.forget(ino);
+    this.nameless.delete(ino);
+  }
+
+  #forget(ino: number, path: string): void {
+    rmSync(path);
+    this.#source.forget(ino);
+    this.nameless.delete(ino);
   }
 
   #perform(operations: readonly [string, number, () => void][]): void {
