@@ -479,9 +479,10 @@ export class Resolver {
 
   #forget(op: OpView): void {
     const tree = this.#tree;
-    const node = tree.find(op.mount, op.node);
-    const link = node === 0 ? 0 : this.#territory.privateLink(node);
-    if (link !== 0) this.#removePlace(link, tree.directoryOf(link), tree.nameOf(link));
+    const home = tree.privateDirectory(op.mount);
+    // Not just any name there: one that had the number before may be waiting for its place.
+    const link = home === 0 ? 0 : tree.lookup(home, Buffer.from(`n${op.node}`));
+    if (link !== 0) this.#removePlace(link, home, tree.nameOf(link));
   }
 
   /**
