@@ -21,6 +21,8 @@ after(() => {
 });
 
 const ROUND_MS = 10;
+/** What has found no place is removed when nothing is asked for any more, 250 ms later at most. */
+const QUIET_ROUNDS = 30;
 
 export interface ApplierBenchOptions {
   readonly prepare?: (bench: { source: string; replica: string }) => void;
@@ -116,7 +118,7 @@ export class ApplierBench {
   /** Until nothing moves any more. */
   settle(): void {
     const patience = new Patience(20_000);
-    for (let quiet = 0; quiet < 3; ) {
+    for (let quiet = 0; quiet < QUIET_ROUNDS; ) {
       if (patience.isOver()) assert.fail(`it never settles: ${this.state()}`);
       const isBusy =
         this.round() > 0 || this.runtime.control.isPassActive || this.runtime.tree.wantedCount > 0;
