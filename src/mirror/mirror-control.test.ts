@@ -162,3 +162,15 @@ test("MirrorControl has removed what a listing within a verify found without a p
   }
   assert.deepEqual(seen, ["ask", "ended", "purge"]);
 });
+
+test("MirrorControl has removed what a listing whose directory then went took away", () => {
+  const { tree, control } = setUp();
+  const [root] = asks(control.step(0));
+  const { number } = root as Ask;
+  tree.change(() => tree.clearFlags(tree.root(0), WANTED));
+  const purges = () => control.step(1000).filter(({ effect }) => effect === "purge").length;
+  control.recall();
+  purges();
+  control.answered({ command: number, node: 0, isListing: true, isWhole: false }, 0);
+  assert.equal(purges(), 1);
+});

@@ -185,6 +185,8 @@ export class MirrorControl {
     const ask = this.#outstanding.get(answer.command);
     const isMine = ask !== undefined && (answer.node === 0 || ask.node === answer.node);
     if (ask !== undefined) this.#settle(ask);
+    // Also of a directory that is gone by its end: its first part may have taken names away.
+    if (answer.isListing && purposeOf(answer.command) !== Purpose.compare) this.#purgeDue = true;
     if (answer.node === 0) return [];
     if (answer.isListing || ask?.kind === AskKind.directory) return this.#listed(answer, nowMs);
     switch (purposeOf(answer.command)) {
@@ -212,7 +214,6 @@ export class MirrorControl {
   }
 
   #listed(answer: AnswerEvent, nowMs: number): MirrorEffect[] {
-    if (purposeOf(answer.command) !== Purpose.compare) this.#purgeDue = true;
     const isWhole = answer.isListing && answer.isWhole;
     return isWhole ? [] : this.#failed(answer.node, nowMs);
   }
