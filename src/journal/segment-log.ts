@@ -266,6 +266,8 @@ export class SegmentLog {
    * Readers that were to read them get LOG_TRIMMED. @throws LOG_IO
    */
   trimBelow(lsn: number): Promise<void> {
+    // The folder may be another log's by now.
+    if (this.#isClosed) return Promise.resolve();
     const trim = this.#trimming.then(() => this.#guarded(() => this.#trim(lsn)));
     this.#trimming = trim.catch(() => undefined);
     return trim;

@@ -81,3 +81,14 @@ export function refuseReplicas(
     );
   }
 }
+
+/** @throws {StandinError} as {@link refuseOverlaps} and {@link refuseReplicas} */
+export function refuseTaken(
+  paths: readonly string[],
+  jobs: readonly OtherJob[],
+  received: readonly ReceivedReplica[],
+  surroundings: Pick<Surroundings, "identity">,
+): void {
+  refuseOverlaps(paths, jobs, surroundings);
+  refuseReplicas(paths, received, surroundings);
+}

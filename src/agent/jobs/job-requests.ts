@@ -9,8 +9,8 @@ import type { PeerNetwork, PeerRequestHandler } from "../peer-network.ts";
 import type { SourceRecord } from "./source-record.ts";
 import type { TargetJob } from "./target-job.ts";
 
-export const PEER_REQUEST_MS = 30_000;
-export const VERIFY_MS: number = 24 * 3_600_000;
+const PEER_REQUEST_MS = 30_000;
+const VERIFY_MS = 24 * 3_600_000;
 
 /** A target by id, and the one through which it is reached, if not directly. */
 export interface WayToTarget {
@@ -66,6 +66,32 @@ export async function endReplicas(
     ended.push({ agent: nameOf(target.agent), ...outcome });
   }
   return ended.toReversed();
+}
+
+/** Compares all replicas of a job with its folders. */
+export async function verifyReplicas(
+  network: PeerNetwork,
+  { id, targets }: Pick<SourceRecord, "id" | "targets">,
+  repair: boolean,
+  nameOf: (agent: string) => string,
+): Answer {
+  const body = { job: id, repair };
+  const answers = targets.map(async (target) => {
+    const answer = await askTarget(network, target, "job-verify", body, VERIFY_MS);
+    return { agent: nameOf(target.agent), ...answer };
+  });
+  return { targets: await Promise.all(answers) };
+}
+
+export async function pauseReplicas(
+  network: PeerNetwork,
+  { id, targets }: Pick<SourceRecord, "id" | "targets">,
+  isPaused: boolean,
+): Promise<void> {
+  const body = { job: id, paused: isPaused };
+  for (const target of targets) {
+    await askTarget(network, target, "job-pause", body, PEER_REQUEST_MS);
+  }
 }
 
 export interface JobRequestParts {

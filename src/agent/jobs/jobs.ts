@@ -19,11 +19,10 @@ import { currentBootId } from "../state-directory.ts";
 import { watchForFailures } from "./failure-watch.ts";
 import {
   answerJobRequests,
-  askTarget,
   endReplicas,
-  PEER_REQUEST_MS,
+  pauseReplicas,
   type Unprotected,
-  VERIFY_MS,
+  verifyReplicas,
 } from "./job-requests.ts";
 import {
   flushTimeout,
@@ -34,11 +33,12 @@ import {
 } from "./job-status.ts";
 import { connectOnward } from "./onward-settings.ts";
 import { Promoter, type Promotion } from "./promotion.ts";
-import { refuseOverlaps, refuseReplicas, replicaFolders } from "./job-paths.ts";
+import { refuseTaken, replicaFolders } from "./job-paths.ts";
 import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
-import { ITSELF, TargetJob } from "./target-job.ts";
+import { ITSELF } from "./target-errors.ts";
+import { TargetJob } from "./target-job.ts";
 import { type JobTarget, type LimitChange, resolveTargets } from "./target-settings.ts";
 import { newTargetRecord, type TargetRecord } from "./target-record.ts";
 
@@ -130,7 +130,7 @@ export class Jobs implements Loop {
   async #openSource(id: string): Promise<void> {
     const home = `${this.#sourcesHome}/${id}`;
     const record = SourceJob.load(home);
-    if (record === undefined) return;
+    if (record === undefined || this.#stopping.signal.aborted) return;
     try {
       const job = await SourceJob.open(home, record, this.#sourceParts(true));
       this.#sources.set(id, job);
@@ -294,12 +294,15 @@ export class Jobs implements Loop {
     settings: JobSettings,
   ): Promise<SourceRecord> {
     const { id } = job.record;
-    // Somebody else may have done so, or have ended the job, meanwhile.
-    if (this.#sources.get(id) !== job || !job.capturesForNobody(paths)) this.#refuseTaken(paths);
+    if (this.#sources.get(id) !== job || !job.capturesForNobody(paths)) {
+      throw new StandinError("JOB_CHANGED", `${job.record.name} was changed by somebody else`, {
+        hint: "Look at standin jobs, and try again.",
+      });
+    }
     job.configure({ ...settings, targets });
     this.#sources.delete(id);
     const reopened = this.#opening.then(async () => {
-      await job.stop();
+      await job.stop().catch(() => {});
       await this.#openSource(id);
     });
     this.#opening = reopened;
@@ -312,15 +315,13 @@ export class Jobs implements Loop {
   }
 
   #refuseTaken(paths: readonly string[]): void {
-    const surroundings = machineSurroundings([]);
-    const jobs = listNames(this.#sourcesHome)
-      .map((id) => SourceJob.load(`${this.#sourcesHome}/${id}`))
-      .filter((record) => record?.fenced === null)
-      .filter((record) => record !== undefined);
-    refuseOverlaps(paths, jobs, surroundings);
+    const jobs = listNames(this.#sourcesHome).flatMap((id) => {
+      const record = SourceJob.load(`${this.#sourcesHome}/${id}`);
+      return record?.fenced === null ? [record] : [];
+    });
     const replicas = [...this.#targets.values()].map(({ record }) => record);
     const received = replicas.filter(({ promotion }) => promotion === null);
-    refuseReplicas(paths, received, surroundings);
+    refuseTaken(paths, jobs, received, machineSurroundings([]));
   }
 
   /** A job that is new here. When it does not start, nothing of it is left. */
@@ -475,25 +476,13 @@ export class Jobs implements Loop {
     return { lsn };
   }
 
-  async verify(job: string, repair: boolean): Promise<Record<string, unknown>> {
-    const { id, targets } = this.source(job).record;
-    const { network } = this.#parts;
-    const answers = await Promise.all(
-      targets.map(async (target) => {
-        const body = { job: id, repair };
-        const answer = await askTarget(network, target, "job-verify", body, VERIFY_MS);
-        return { agent: this.#nameOf(target.agent), ...answer };
-      }),
-    );
-    return { targets: answers };
+  verify(job: string, repair: boolean): Promise<Record<string, unknown>> {
+    const nameOf = (agent: string) => this.#nameOf(agent);
+    return verifyReplicas(this.#parts.network, this.source(job).record, repair, nameOf);
   }
 
   async setPaused(job: string, isPaused: boolean): Promise<object> {
-    const { id, targets } = this.source(job).record;
-    for (const target of targets) {
-      const body = { job: id, paused: isPaused };
-      await askTarget(this.#parts.network, target, "job-pause", body, PEER_REQUEST_MS);
-    }
+    await pauseReplicas(this.#parts.network, this.source(job).record, isPaused);
     return { paused: isPaused };
   }
 }

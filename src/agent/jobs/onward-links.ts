@@ -11,9 +11,10 @@ import { type ConnectOnward, OnwardLink } from "./onward-link.ts";
  * must not fill the disk that this server's own copy needs.
  */
 const LOG_BYTES_MAX = 2 ** 37;
-/** So much is kept although the disk has little room. */
-const LOG_BYTES_MIN = 2 ** 30;
 const FREE_BYTES_MIN = 2 ** 32;
+/** So much is kept although the disk has less room than that, until it has almost none. */
+const LOG_BYTES_MIN = 2 ** 30;
+const FREE_BYTES_LEAST = 2 ** 28;
 
 export interface OnwardLinksParts {
   readonly clock: Clock;
@@ -88,7 +89,8 @@ export class OnwardLinks {
   async doneLsn(): Promise<number> {
     const { bytes } = this.#log;
     if (this.all.length === 0 || bytes > LOG_BYTES_MAX) return Number.POSITIVE_INFINITY;
-    if (bytes > LOG_BYTES_MIN && (await this.#log.freeBytes()) < FREE_BYTES_MIN) {
+    const free = await this.#log.freeBytes();
+    if (free < (bytes > LOG_BYTES_MIN ? FREE_BYTES_MIN : FREE_BYTES_LEAST)) {
       return Number.POSITIVE_INFINITY;
     }
     return Math.min(...this.all.map(({ durable }) => durable));

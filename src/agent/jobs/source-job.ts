@@ -150,7 +150,8 @@ export class SourceJob {
     if (isKept) return new SourceJob(home, record, Ring.open(path), spill, parts);
     removeTree(shmDir);
     makePrivateFolder(shmDir);
-    const firstLsn = record.lsnSeen === 0 ? 1 : record.lsnSeen + LSN_JUMP;
+    const isFirst = record.bootId === "";
+    const firstLsn = isFirst ? 1 : record.lsnSeen + LSN_JUMP;
     const ring = Ring.create(path, ringSizes(record.ringBytes, record.workers), firstLsn);
     const stream = randomBytes(16).toString("hex");
     const life = record.life + 1;
@@ -364,9 +365,11 @@ export class SourceJob {
 
   /** A newer epoch is known: this server must not write any more. */
   async fence(why: string): Promise<void> {
-    if (this.#record.fenced !== null) return;
-    this.#save({ fenced: why });
-    this.#parts.report("warning", `unmounting: ${why}`, { job: this.#record.name });
+    if (this.#record.fenced === null) {
+      this.#save({ fenced: why });
+      this.#parts.report("warning", `unmounting: ${why}`, { job: this.#record.name });
+    }
+    // Also when it is said again: it may be mounted anew, or could not be unmounted.
     if (this.#capture.known.isMounted) await this.#capture.unmount(() => {});
   }
 

@@ -28,6 +28,7 @@ import { currentBootId } from "../state-directory.ts";
 import type { ConnectOnward } from "./onward-link.ts";
 import { onwardHello, withLimits, withoutTarget } from "./onward-settings.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
+import { ITSELF, notComplete, stopped } from "./target-errors.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
   parseTargetRecord,
@@ -44,8 +45,6 @@ const TRIM_AGAIN_MS = 10_000;
 const DRAIN_MS = 600_000;
 /** As many segments as are trimmed together, behind a checkpoint of 256 MiB. */
 const SPARE_SEGMENTS = 5;
-/** Of what a source meets while it connects. */
-export const ITSELF = "Nothing is to be done: it is tried again by itself.";
 
 export interface TargetJobParts {
   readonly clock: Clock;
@@ -55,7 +54,9 @@ export interface TargetJobParts {
   readonly connectOnward: ConnectOnward;
 }
 
-const NOTHING_KEPT = { missedBehind: 0, replicaLsn: null };
+type KnownOfReplica = Pick<TargetRecord, "missedBehind" | "replicaLsn">;
+
+const NOTHING_KNOWN: KnownOfReplica = { missedBehind: 0, replicaLsn: null };
 
 export class TargetJob {
   readonly #home: string;
@@ -124,7 +125,8 @@ export class TargetJob {
   get isComplete(): boolean {
     const { due, missedBehind } = this.#record;
     if (this.#life === undefined || due === "mirror") return false;
-    return missedBehind === null ? due === "none" : this.#life.stream.received <= missedBehind;
+    if (missedBehind === null) return due === "none";
+    return missedBehind > 0 && this.#life.stream.received <= missedBehind;
   }
 
   get #shmDir(): string {
@@ -294,6 +296,7 @@ export class TargetJob {
   async #follow(hello: StreamHello): Promise<void> {
     // Behind the end nobody would stop what is begun here.
     if (this.#stopping.signal.aborted) throw stopped();
+    this.#refusePromoted(hello);
     const known = this.#log.durableLsn;
     const isSame = this.#record.stream === hello.stream;
     const isContinued = isSame && hello.firstLsn <= known + 1;
@@ -302,29 +305,43 @@ export class TargetJob {
       this.setOnwardLimits(hello.onward);
       return;
     }
-    const { name } = this.#record;
-    let isComplete = false;
-    let replicaLsn = 0;
-    if (this.#life !== undefined) {
-      this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
-      // What is not applied by then, for example in a pause, the resync brings.
-      const isDrained = await this.#life.drain(DRAIN_MS);
-      this.#refusePromoted(hello);
-      isComplete = isDrained && this.isComplete;
-      replicaLsn = this.appliedLsn;
-      await this.#life.stop();
-      this.#life = undefined;
+    const kept = await this.#endLife(hello);
+    if (this.#stopping.signal.aborted) throw stopped();
+    try {
+      await this.#beginStream(hello, kept);
+    } catch (error) {
+      // There is no life that could say so; opened anew, it goes on with what it was.
+      this.#parts.onBroken();
+      throw error;
     }
-    const { firstLsn } = hello;
+  }
+
+  /** @returns what is known of the replica */
+  async #endLife(hello: StreamHello): Promise<KnownOfReplica> {
+    const life = this.#life;
+    if (life === undefined) return NOTHING_KNOWN;
+    const { name } = this.#record;
+    this.#report("info", "the source has begun a new stream; a resync follows", { job: name });
+    // What is not applied by then, for example in a pause, the resync brings.
+    const isDrained = await life.drain(DRAIN_MS, this.#stopping.signal);
+    this.#refusePromoted(hello);
+    // Nothing was missed yet, as far as what was received goes: the replica is as it was.
+    const isComplete = isDrained && this.isComplete;
+    const replicaLsn = this.appliedLsn;
+    // At once: nobody may promote what ends.
+    this.#life = undefined;
+    await life.stop();
+    return isComplete ? { missedBehind: hello.firstLsn - 1, replicaLsn } : NOTHING_KNOWN;
+  }
+
+  async #beginStream(hello: StreamHello, known: KnownOfReplica): Promise<void> {
+    const { firstLsn, stream, onward } = hello;
     // The source counts anew: nothing of it can be continued.
     if (firstLsn <= this.#log.appendedLsn) await this.#renewLog();
     await this.#log.startStream(randomBytes(16), firstLsn);
     const due = this.#record.due === "mirror" ? "mirror" : "resync";
     const bootId = currentBootId();
-    // Nothing was missed yet, as far as what was received goes: the replica is as it was.
-    const kept = isComplete ? { missedBehind: firstLsn - 1, replicaLsn } : NOTHING_KEPT;
-    const { stream, onward } = hello;
-    this.#save({ ...settingsOf(hello), ...kept, stream, onward, due, sourceSaid: null, bootId });
+    this.#save({ ...settingsOf(hello), ...known, stream, onward, due, sourceSaid: null, bootId });
     await this.#begin(this.#newRing(firstLsn));
   }
 
@@ -402,7 +419,7 @@ export class TargetJob {
     if (life === undefined || !(this.isComplete || promotion.isForced))
       throw notComplete(name, due);
     if (isPaused) this.setPaused(false);
-    if (!(await life.drain(DRAIN_MS))) {
+    if (!(await life.drain(DRAIN_MS, this.#stopping.signal))) {
       throw new StandinError("NOT_APPLIED", `the replica of ${name} does not take what is left`, {
         hint: "Look at standin jobs: is its disk full? Then promote again.",
       });
@@ -464,20 +481,9 @@ export async function openTargetLog(home: string): Promise<SegmentLog> {
   return SegmentLog.open(files, { sparesMax: SPARE_SEGMENTS, recentBytes: RECENT_BYTES });
 }
 
-function stopped(): StandinError {
-  return new StandinError("JOB_STOPPED", "the job is being stopped", { hint: ITSELF });
-}
-
 /** What the operator may have changed since. */
 function settingsOf(hello: StreamHello): Partial<TargetRecord> {
   const { name, life, epoch, mounts, include, exclude, orphans } = hello;
   const { onFailureSeconds, startCommand } = hello;
   return { name, life, epoch, mounts, include, exclude, orphans, onFailureSeconds, startCommand };
-}
-
-function notComplete(name: string, due: string): StandinError {
-  const what = due === "mirror" ? "its first full copy was never complete" : "a resync is due";
-  return new StandinError("NOT_COMPLETE", `the replica of ${name} is not complete: ${what}`, {
-    hint: "Let it become complete, or take it as it is with --force: files may be missing or torn.",
-  });
 }

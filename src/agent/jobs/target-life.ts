@@ -287,11 +287,12 @@ export class TargetLife {
     };
   }
 
-  /** Everything that was received is applied; false: it was given up after `timeoutMs`. */
-  async drain(timeoutMs: number): Promise<boolean> {
+  /** Everything that was received is applied; false: it was given up, after `timeoutMs` at last. */
+  async drain(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
     while (this.ring.applied < this.stream.received) {
-      if (this.#clock.monotonicMs() > deadline || this.copy.isPaused) return false;
+      const isLate = this.#clock.monotonicMs() > deadline;
+      if (isLate || this.copy.isPaused || signal.aborted) return false;
       await this.#clock.sleep(5);
     }
     return true;
