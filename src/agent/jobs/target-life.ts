@@ -14,7 +14,7 @@ import type { OwnerMapper } from "../../replication/owner-mapper.ts";
 import { StreamTarget } from "../../replication/stream-target.ts";
 import type { Report } from "../agent-log.ts";
 import { type ApplierEvent, ApplierLink } from "../applier-link.ts";
-import { checkpointHead, checkpointStream } from "../checkpoint.ts";
+import { checkpointHead, checkpointStream, isMarkedForRecovery } from "../checkpoint.ts";
 import { CopySupervisor } from "../copy-supervisor.ts";
 import type { DueWork } from "../instance-record.ts";
 import { applierHealthReasons } from "../protection.ts";
@@ -74,6 +74,8 @@ export class TargetLife {
   /** No checkpoint could be made: after a power cut everything will be compared. */
   #hasFailed = false;
   #replayTo: number;
+  /** The applier has yet to say what it found. */
+  #isRecovering: boolean;
   /** As in the record. */
   #missedBehind: number | null;
   readonly #stopping = new AbortController();
@@ -87,6 +89,7 @@ export class TargetLife {
     this.#parts = parts;
     this.#replayTo = record.replayTo ?? 0;
     this.#missedBehind = record.missedBehind;
+    this.#isRecovering = isMarkedForRecovery(parts.shmDir);
     const checkpoint = { path: parts.checkpointPath, stream: checkpointStream(log) };
     this.#checkpointLsn = checkpointHead(checkpoint.path, checkpoint.stream)?.lsn;
     this.#gauge = new RingGauge(ring);
@@ -202,6 +205,9 @@ export class TargetLife {
       case "recovered":
         this.#observeRecovery(event);
         break;
+      case "ready":
+        this.#isRecovering = false;
+        break;
       default:
         break;
     }
@@ -290,7 +296,8 @@ export class TargetLife {
   /** Everything that was received is applied; false: it was given up, after `timeoutMs` at last. */
   async drain(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
-    while (this.ring.applied < this.stream.received) {
+    // What an applier finds in a recovery may mean that the replica is not what it should be.
+    while (this.#isRecovering || this.ring.applied < this.stream.received) {
       const isLate = this.#clock.monotonicMs() > deadline;
       if (isLate || this.copy.isPaused || signal.aborted) return false;
       await this.#clock.sleep(5);
