@@ -185,13 +185,9 @@ export class SegmentLog {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
 
-  /** Of its file system, for who is not root. @throws LOG_IO */
-  async freeBytes(): Promise<number> {
-    try {
-      return await this.#files.freeBytes();
-    } catch (error) {
-      throw logIo("asking for the free space of the log's disk", error);
-    }
+  /** Of its file system. @throws LOG_IO */
+  freeBytes(): Promise<number> {
+    return this.#space.freeBytes();
   }
 
   /**

@@ -133,14 +133,17 @@ export class SpaceGuard {
     this.#allowance -= bytes;
   }
 
-  async #look(bytes: number): Promise<number> {
-    let free: number;
+  /** Of the whole file system, whatever is left for others. @throws LOG_IO */
+  async freeBytes(): Promise<number> {
     try {
-      free = await this.#files.freeBytes();
+      return await this.#files.freeBytes();
     } catch (error) {
       throw logIo("asking for the free space of the log's disk", error);
     }
-    const usable = Math.max(0, free - this.#reserveBytes);
+  }
+
+  async #look(bytes: number): Promise<number> {
+    const usable = Math.max(0, (await this.freeBytes()) - this.#reserveBytes);
     // Others use the disk as well: half of what is left, and look again.
     return Math.min(usable, Math.max(bytes, Math.min(usable / 2, ASK_AGAIN_BYTES)));
   }

@@ -7,10 +7,12 @@ import { parseOnward } from "../../protocol/stream-messages.ts";
 import type { RequestBody } from "../peer-control.ts";
 import type { PeerNetwork, PeerRequestHandler } from "../peer-network.ts";
 import type { SourceRecord } from "./source-record.ts";
+import { notTheSource } from "./target-errors.ts";
 import type { TargetJob } from "./target-job.ts";
 
 const PEER_REQUEST_MS = 30_000;
 const VERIFY_MS = 24 * 3_600_000;
+const RUN_THERE = "Run the command on that server.";
 
 /** A target by id, and the one through which it is reached, if not directly. */
 export interface WayToTarget {
@@ -135,7 +137,7 @@ export function answerJobRequests(parts: JobRequestParts): void {
   });
   network.onRequest("job-onward", ({ job, onward }, peer) => {
     const found = target(String(job));
-    if (found.record.source.id !== peer.id) throw notTheSource(found);
+    if (found.record.source.id !== peer.id) throw notTheSource(found.record, RUN_THERE);
     found.setOnwardLimits(parseOnward(onward));
     return {};
   });
@@ -144,13 +146,9 @@ export function answerJobRequests(parts: JobRequestParts): void {
 /** Nobody but the job's source speaks through this server, and only to the job's targets. */
 function refuseUnlessBehind(target: TargetJob, peer: string, passTo: string): void {
   const { source, onward, name } = target.record;
-  if (source.id !== peer) throw notTheSource(target);
+  if (source.id !== peer) throw notTheSource(target.record, RUN_THERE);
   if (onward?.targets.some(({ agent }) => agent === passTo)) return;
-  throw new StandinError("UNKNOWN_TARGET", `job ${name} is not sent on to ${passTo}`);
-}
-
-function notTheSource({ record }: TargetJob): StandinError {
-  return new StandinError("NOT_THE_SOURCE", `job ${record.name} is sent by ${record.source.name}`, {
-    hint: "Run the command on that server.",
+  throw new StandinError("UNKNOWN_TARGET", `job ${name} is not sent on to ${passTo}`, {
+    hint: "Look at standin jobs on both servers: was the job ended and protected anew?",
   });
 }

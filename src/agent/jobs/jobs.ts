@@ -37,7 +37,7 @@ import { refuseTaken, replicaFolders } from "./job-paths.ts";
 import { chooseReplicaFolder, refuseCaptured } from "./replica-folder.ts";
 import { SourceJob, type SourceParts } from "./source-job.ts";
 import { type JobSettings, newSourceRecord, type SourceRecord } from "./source-record.ts";
-import { ITSELF } from "./target-errors.ts";
+import { ITSELF, notTheSource } from "./target-errors.ts";
 import { TargetJob } from "./target-job.ts";
 import { type JobTarget, type LimitChange, resolveTargets } from "./target-settings.ts";
 import { newTargetRecord, type TargetRecord } from "./target-record.ts";
@@ -242,9 +242,7 @@ export class Jobs implements Loop {
     const target = this.#targets.get(job);
     if (target === undefined) return null;
     if (target.record.source.id !== peer) {
-      throw new StandinError("NOT_THE_SOURCE", "only its source may end a job", {
-        hint: "Run standin unprotect on the server that sends it.",
-      });
+      throw notTheSource(target.record, "Run standin unprotect on that server.");
     }
     const { replica, promotion } = target.record;
     if (promotion !== null) return replica;

@@ -28,7 +28,7 @@ import { currentBootId } from "../state-directory.ts";
 import type { ConnectOnward } from "./onward-link.ts";
 import { onwardHello, withLimits, withoutTarget } from "./onward-settings.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
-import { ITSELF, notComplete, stopped } from "./target-errors.ts";
+import { ITSELF, notComplete, notTheSource, stopped } from "./target-errors.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import {
   parseTargetRecord,
@@ -234,6 +234,7 @@ export class TargetJob {
    */
   async accept(connection: PeerConnection, hello: StreamHello): Promise<StreamWelcome> {
     this.#checkSource(connection, hello);
+    // With its schedules looked at: what is kept must be of use after each restart.
     const onward = hello.onward === null ? null : withLimits(hello.onward, hello.onward);
     const switched = this.#switching.then(() => this.#follow({ ...hello, onward }));
     this.#switching = switched.catch(() => {});
@@ -260,9 +261,7 @@ export class TargetJob {
   #checkSource({ peer }: PeerConnection, hello: StreamHello): void {
     const { source, name, mounts } = this.#record;
     if (peer.id !== source.id) {
-      throw new StandinError("NOT_THE_SOURCE", `job ${name} is sent by ${source.name} alone`, {
-        hint: `End the job there first: standin unprotect ${name}.`,
-      });
+      throw notTheSource(this.#record, `End the job there first: standin unprotect ${name}.`);
     }
     this.#refusePromoted(hello);
     const isOlder = hello.life < this.#record.life;
