@@ -4,11 +4,13 @@
  * two-servers-kill.e2e.test.ts and network-cuts.e2e.test.ts.
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   closeSync,
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -38,6 +40,15 @@ async function applicationsOn(t: TestContext, servers: Servers, count = 2): Prom
   });
   for (const each of applications) await each.ready();
   return applications;
+}
+
+/** Two servers, and a file that is on both; `options`: of protect. */
+async function withMail(t: TestContext, ...options: string[]): Promise<Servers> {
+  const servers = await Servers.start(t);
+  await servers.protect(...options);
+  writeFileSync(join(servers.folder, "mail"), "the only copy");
+  servers.flush();
+  return servers;
 }
 
 test("a folder in use is mirrored and kept, verified, and given back", {
@@ -141,10 +152,8 @@ test("the replica is promoted when the source is lost, and the source stays down
   skip,
   timeout,
 }, async (t) => {
-  const servers = await Servers.start(t);
-  await servers.protect("--start-command", 'cat "$STANDIN_PATH/mail" > "$STANDIN_PATH/started"');
-  writeFileSync(join(servers.folder, "mail"), "the only copy");
-  servers.flush();
+  const command = 'cat "$STANDIN_PATH/mail" > "$STANDIN_PATH/started"';
+  const servers = await withMail(t, "--start-command", command);
   const at = join(servers.home, "promoted");
   servers.killSource();
   const { lsn, epoch } = servers.target.json("promote", "data", "--at", at);
@@ -165,10 +174,7 @@ test("the new primary is protected by the old source, when that is back", {
   skip,
   timeout,
 }, async (t) => {
-  const servers = await Servers.start(t);
-  await servers.protect();
-  writeFileSync(join(servers.folder, "mail"), "the only copy");
-  servers.flush();
+  const servers = await withMail(t);
   servers.killSource();
   const at = join(servers.home, "promoted");
   servers.target.json("promote", "data", "--at", at);
@@ -193,14 +199,35 @@ test("the new primary is protected by the old source, when that is back", {
   assert.equal(readFileSync(join(servers.folder, "mail"), "utf8"), "the only copy");
 });
 
+test("a promoted folder is shown and captured again when its machine was restarted", {
+  skip,
+  timeout,
+}, async (t) => {
+  const servers = await withMail(t);
+  servers.killSource();
+  const at = join(servers.home, "promoted");
+  servers.target.json("promote", "data", "--at", at);
+  servers.target.kill();
+  await servers.target.ended();
+  servers.killCapture();
+  servers.loseSourceMemory();
+  // Twice: what captures lies over what shows the replica there.
+  for (let i = 0; i < 2; i++) spawnSync("umount", ["-l", at]);
+  assert.deepEqual(readdirSync(at), []);
+  await servers.target.start();
+  const jobs = await until(
+    () => [servers.target.json("jobs")].find((all) => /"captured"/.test(JSON.stringify(all))),
+    () => JSON.stringify(servers.target.json("jobs")),
+  );
+  assert.match(JSON.stringify(jobs), /data-promoted/);
+  assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
+});
+
 test("changes that nobody captured are no hindrance while nothing behind them has come", {
   skip,
   timeout,
 }, async (t) => {
-  const servers = await Servers.start(t);
-  await servers.protect();
-  writeFileSync(join(servers.folder, "mail"), "the only copy");
-  servers.flush();
+  const servers = await withMail(t);
   // So that the comparison does not begin.
   process.kill(servers.applier(), "SIGSTOP");
   servers.killCapture();
@@ -256,10 +283,7 @@ test("a source that still runs gives way when its replica is promoted", {
   skip,
   timeout,
 }, async (t) => {
-  const servers = await Servers.start(t);
-  await servers.protect();
-  writeFileSync(join(servers.folder, "mail"), "the only copy");
-  servers.flush();
+  const servers = await withMail(t);
   const at = join(servers.home, "promoted");
   servers.target.json("promote", "data", "--at", at);
   await servers.untilUnmounted();
