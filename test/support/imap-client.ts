@@ -21,8 +21,13 @@ export class ImapClient {
 
   static async login(port: number, user: string, password: string): Promise<ImapClient> {
     const client = new ImapClient(port);
-    await client.#until(/^\* OK[^\n]*\n/m);
-    await client.command(`LOGIN ${user} ${password}`);
+    try {
+      await client.#until(/^\* OK[^\n]*\n/m);
+      await client.command(`LOGIN ${user} ${password}`);
+    } catch (error) {
+      client[Symbol.dispose]();
+      throw error;
+    }
     return client;
   }
 
@@ -35,6 +40,19 @@ export class ImapClient {
     const answer = await this.#until(new RegExp(`^${tag} [^\\n]*\\n`, "m"));
     if (!new RegExp(`^${tag} OK`, "m").test(answer)) throw new Error(`${text}: ${answer}`);
     return answer;
+  }
+
+  /**
+   * Makes a mailbox if there is none. Dovecot 2.3 may answer ALREADYEXISTS to who was the only one
+   * to create it: a delivery that looks at the list of mailboxes finds the folder without its `cur`
+   * and makes that. (Seen on plain ext4 in 45 of 540 creations while mail came in.)
+   */
+  async create(mailbox: string): Promise<void> {
+    try {
+      await this.command(`CREATE ${mailbox}`);
+    } catch (error) {
+      if (!String(error).includes("[ALREADYEXISTS]")) throw error;
+    }
   }
 
   async append(mailbox: string, message: string): Promise<void> {
@@ -71,7 +89,7 @@ export class ImapClient {
     return this.#received;
   }
 
-  close(): void {
+  [Symbol.dispose](): void {
     this.#socket.destroy();
   }
 }

@@ -18,9 +18,21 @@ export interface WorkloadSide {
   readonly verify: () => Promise<number>;
   /** It was protected to the last; unmounts. What was replicated, in words. */
   readonly end: () => Promise<string>;
+  /** Runs `stop` at the end of the test, passed or failed, while the folder is still there. */
+  readonly beforeEnd: (stop: () => unknown) => void;
+}
+
+/** What runs before all that is registered with `t.after` from now on, the last of it first. */
+function stopsOf(t: TestContext): WorkloadSide["beforeEnd"] {
+  const stops: (() => unknown)[] = [];
+  t.after(async () => {
+    for (const stop of stops.toReversed()) await stop();
+  });
+  return (stop) => stops.push(stop);
 }
 
 export async function localSide(t: TestContext): Promise<WorkloadSide> {
+  const beforeEnd = stopsOf(t);
   const run = new LocalRun();
   t.after(() => run.clear());
   // Other users must reach what is theirs below.
@@ -45,10 +57,12 @@ export async function localSide(t: TestContext): Promise<WorkloadSide> {
       assert.equal(await run.stop(), 0);
       return `${totals.ops} ops, ${totals.bytes} bytes, ${queue.gaps} gaps`;
     },
+    beforeEnd,
   };
 }
 
 export async function serversSide(t: TestContext): Promise<WorkloadSide> {
+  const beforeEnd = stopsOf(t);
   const servers = await Servers.start(t, 2, { isolated: true });
   chmodSync(servers.home, 0o755);
   await servers.protect("--ring", "256M");
@@ -71,5 +85,6 @@ export async function serversSide(t: TestContext): Promise<WorkloadSide> {
       assert.equal(servers.isMounted(), false);
       return `${lsn} ops, ${replica.appliedLsn} applied`;
     },
+    beforeEnd,
   };
 }

@@ -43,7 +43,7 @@ export interface Workload {
   readonly name: string;
   readonly needs: readonly Capability[];
   /** Works below the protected folder, and compares now and then. */
-  readonly work: (t: TestContext, side: WorkloadSide) => Promise<void>;
+  readonly work: (side: WorkloadSide, t: TestContext) => Promise<void>;
   /** Looks at the replica when all is over. */
   readonly inspect?: (side: WorkloadSide) => void;
 }
@@ -59,7 +59,7 @@ export async function runWorkload(
   side: WorkloadSide,
   { work, inspect }: Workload,
 ): Promise<void> {
-  await work(t, side);
+  await work(side, t);
   await assertEqualAfterFlush(side, "at the end");
   const replica = side.replica();
   t.diagnostic(await side.end());
@@ -67,7 +67,7 @@ export async function runWorkload(
   inspect?.({ ...side, replica: () => replica } as WorkloadSide);
 }
 
-async function workWithGit(_: TestContext, side: WorkloadSide): Promise<void> {
+async function workWithGit(side: WorkloadSide): Promise<void> {
   const given = process.env.STANDIN_GIT_REPO;
   const origin = given ?? `${side.folder}/origin`;
   if (given === undefined) makeRepository(origin, setting("STANDIN_GIT_FILES", 1000));
@@ -96,7 +96,7 @@ function inspectGit({ source, replica }: WorkloadSide): void {
   git(clone, "fsck", "--no-dangling");
 }
 
-async function workWithNpm(t: TestContext, side: WorkloadSide): Promise<void> {
+async function workWithNpm(side: WorkloadSide, t: TestContext): Promise<void> {
   const project = `${side.source}/project`;
   if (process.env.STANDIN_NPM_FULL === undefined) {
     makeNpmProject(project, ["cli-table3", "commander", "picomatch", "fast-check"]);
@@ -133,7 +133,7 @@ function npmCi(project: string): boolean {
   return spawned.status === 0;
 }
 
-async function workWithPostgres(t: TestContext, side: WorkloadSide): Promise<void> {
+async function workWithPostgres(side: WorkloadSide, t: TestContext): Promise<void> {
   const data = `${side.source}/data`;
   mkdirSync(data, { mode: 0o700 });
   await giveToPostgres(data);
@@ -142,7 +142,7 @@ async function workWithPostgres(t: TestContext, side: WorkloadSide): Promise<voi
   appendFileSync(`${data}/postgresql.conf`, "listen_addresses = ''\nmax_wal_size = 64MB\n");
   await assertEqualAfterFlush(side, "initdb");
   const server = new PostgresServer(data, `${side.folder}/socket`);
-  t.after(() => server.clear());
+  side.beforeEnd(() => server.clear());
   await server.start();
   const scale = String(setting("STANDIN_PGBENCH_SCALE", 2));
   await runCommand("pgbench", ...server.connection, "-i", "-q", "-s", scale, "postgres");
@@ -156,42 +156,41 @@ async function workWithPostgres(t: TestContext, side: WorkloadSide): Promise<voi
   await server.stop();
 }
 
-async function workWithMail(t: TestContext, side: WorkloadSide): Promise<void> {
+async function workWithMail(side: WorkloadSide): Promise<void> {
   const mail = `${side.source}/mail`;
   mkdirSync(mail, { mode: 0o755 });
   const users = ["alice", "bob", "carol"];
   const server = new MailServer(`${side.folder}/mailserver`, mail, users);
-  t.after(() => server.stop());
+  side.beforeEnd(() => server.stop());
   await server.start();
   const each = Math.ceil(setting("STANDIN_MAILS", 240) / users.length);
   const attachment = `${side.folder}/attachment`;
   writeFileSync(attachment, Buffer.alloc(300_000, "attachment "));
   for (const user of users) await server.sendOne("alice", user, `hello ${user}`, attachment);
   await server.untilDelivered(users.length);
-  const sending = users.map((from, at) => {
+  const sendAll = users.map((from, at) => {
     return server.sendMany(from, users[(at + 1) % users.length] ?? from, each);
   });
   // While mail comes in.
-  const counts = await Promise.all(users.map((user) => sortMail(server.imapPort, user, each)));
-  await Promise.all(sending);
+  const sortAll = users.map((user) => sortMail(server.imapPort, user, each));
+  const [counts] = await Promise.all([Promise.all(sortAll), Promise.all(sendAll)]);
   const moved = counts.reduce((sum, count) => sum + count, 0);
   await server.untilDelivered(users.length * (each + 1) - moved);
   await assertEqualAfterFlush(side, "delivered");
-  const client = await ImapClient.login(server.imapPort, `bob@${DOMAIN}`, PASSWORD);
+  using client = await ImapClient.login(server.imapPort, `bob@${DOMAIN}`, PASSWORD);
   await client.command("SELECT INBOX");
   await client.command("STORE 1:* +FLAGS (\\Deleted)");
   await client.command("EXPUNGE");
   await client.command("RENAME Archive Kept");
   await client.command("LOGOUT");
-  client.close();
   assert.equal(server.countOf("bob"), 0);
   await server.stop();
 }
 
 /** What a user does with mail that has come and is coming; how many left the inbox. */
 async function sortMail(port: number, user: string, expected: number): Promise<number> {
-  const client = await ImapClient.login(port, `${user}@${DOMAIN}`, PASSWORD);
-  await client.command("CREATE Archive");
+  using client = await ImapClient.login(port, `${user}@${DOMAIN}`, PASSWORD);
+  await client.create("Archive");
   await client.append("Archive", "Subject: draft\r\n\r\nkept\r\n");
   let left = 0;
   for (let round = 0; round < 40 && left < expected / 2; round++) {
@@ -207,14 +206,15 @@ async function sortMail(port: number, user: string, expected: number): Promise<n
     left += archived.length + deleted.length;
   }
   await client.command("LOGOUT");
-  client.close();
   return left;
 }
 
 /** What the fuzzer does; here only the copy is compared. */
-async function workAtRandom(t: TestContext, side: WorkloadSide): Promise<void> {
+async function workAtRandom(side: WorkloadSide): Promise<void> {
   // Files that cannot be changed cannot be removed.
-  t.after(() => spawnSync("chattr", ["-R", "-f", "-ia", side.folder], { timeout: MINUTE_MS }));
+  side.beforeEnd(() =>
+    spawnSync("chattr", ["-R", "-f", "-ia", side.folder], { timeout: MINUTE_MS }),
+  );
   for (let seed = SEED; seed < SEED + setting("STANDIN_FUZZ_SEEDS", 2); seed++) {
     const random = new Side(`${side.source}/run-${seed}`);
     for (const operation of randomOperations(new Prng(seed), FUZZ_OPS)) random.do(operation);
