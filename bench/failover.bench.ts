@@ -53,7 +53,7 @@ async function failover(cleanup: Cleanup): Promise<Failover> {
   await stage.flush();
   const killedMs = await stage.lose(alpha);
   const logged = async (event: string) => {
-    return Date.parse(String((await beta.waitFor(event, LIMIT_MS, signal))["time"]));
+    return Date.parse(String((await beta.waitFor(event, LIMIT_MS, signal)).time));
   };
   const secondsTo = (atMs: number) => rounded((atMs - killedMs) / 1000);
   return {

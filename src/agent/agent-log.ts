@@ -61,5 +61,5 @@ function shown(value: unknown): string {
 /** Under systemd, stderr is the journal. */
 export function logFormatFor(isJson: boolean, environment: NodeJS.ProcessEnv): LogFormat {
   if (isJson) return "json";
-  return environment["JOURNAL_STREAM"] === undefined ? "terminal" : "journal";
+  return environment.JOURNAL_STREAM === undefined ? "terminal" : "journal";
 }

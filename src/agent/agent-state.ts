@@ -11,7 +11,7 @@ export function agentStatePath(
   named: string | undefined,
   environment: NodeJS.ProcessEnv = process.env,
 ): string {
-  return named ?? environment["STANDIN_STATE"] ?? AGENT_STATE_DEFAULT;
+  return named ?? environment.STANDIN_STATE ?? AGENT_STATE_DEFAULT;
 }
 
 export function agentSocket(statePath: string): string {

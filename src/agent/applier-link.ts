@@ -163,11 +163,11 @@ export class ApplierLink {
   }
 
   #onEvent(event: ApplierEvent): void {
-    const id = Number(event["id"] ?? event["flushed"]);
+    const id = Number(event.id ?? event.flushed);
     const pending = this.#pending.get(id);
     if (pending !== undefined && isAnswer(event)) {
       this.#pending.delete(id);
-      if (event["event"] === "error") pending.reject(applierError(event));
+      if (event.event === "error") pending.reject(applierError(event));
       else pending.resolve(event);
     }
     this.#listener(event);
@@ -177,11 +177,11 @@ export class ApplierLink {
 const ANSWERS: ReadonlySet<unknown> = new Set(["mirrored", "verified", "error"]);
 
 function isAnswer(event: ApplierEvent): boolean {
-  return event["flushed"] !== undefined || ANSWERS.has(event["event"]);
+  return event.flushed !== undefined || ANSWERS.has(event.event);
 }
 
 function applierError(event: ApplierEvent): StandinError {
-  const code = String(event["code"] ?? "APPLIER_ERROR");
-  const hint = typeof event["hint"] === "string" ? { hint: event["hint"] } : {};
-  return new StandinError(code, String(event["message"] ?? "the applier failed"), hint);
+  const code = String(event.code ?? "APPLIER_ERROR");
+  const hint = typeof event.hint === "string" ? { hint: event.hint } : {};
+  return new StandinError(code, String(event.message ?? "the applier failed"), hint);
 }

@@ -63,7 +63,7 @@ test("an agent renews in time at the authority, with a new key, and all hear of 
     fresh.network.request("old", "members.exchange", {}, 5000),
     old.network.request("fresh", "members.exchange", {}, 5000),
   ]);
-  assert.ok(Array.isArray(there["members"]) && Array.isArray(back["members"]));
+  assert.ok(Array.isArray(there.members) && Array.isArray(back.members));
   await authority.renewal.renew();
   assert.ok(a.store.identity.authority !== undefined, "the authority renews its own");
 });

@@ -37,7 +37,7 @@ export class CertificateRenewal implements Loop {
     this.#clock = clock;
     this.#log = log;
     this.#renewed = renewed;
-    network.onRequest(COMMAND, (body, peer) => admission.renew(peer, body["request"]));
+    network.onRequest(COMMAND, (body, peer) => admission.renew(peer, body.request));
   }
 
   async start(): Promise<void> {
@@ -70,7 +70,7 @@ export class CertificateRenewal implements Loop {
       identity.authority === undefined
         ? await this.#network.request(this.#holder(), COMMAND, { request }, ANSWER_MS)
         : await this.#admission.renew(identity, request);
-    const certificate = String(answer["certificate"]);
+    const certificate = String(answer.certificate);
     this.#store.saveCertificate(certificate, key);
     this.#network.credentialsChanged();
     const until = new Date(validityOf(certificate).endMs).toISOString();

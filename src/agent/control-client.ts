@@ -68,16 +68,16 @@ export class ControlClient<Request extends object = WithoutId<ControlRequest>> {
   }
 
   #onAnswer(value: Record<string, unknown>): void {
-    const id = Number(value["id"]);
+    const id = Number(value.id);
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return;
     if ("progress" in value) {
-      waiting.onProgress(value["progress"]);
+      waiting.onProgress(value.progress);
       return;
     }
     this.#waiting.delete(id);
-    if (value["error"] === undefined) waiting.resolve(value["result"]);
-    else waiting.reject(answeredError(value["error"] as ControlErrorBody));
+    if (value.error === undefined) waiting.resolve(value.result);
+    else waiting.reject(answeredError(value.error as ControlErrorBody));
   }
 
   #onClose(): void {

@@ -30,14 +30,14 @@ const TIMEOUT_MS_MAX = 86_400_000;
 
 /** What is wrong with a request, or undefined. */
 export function checkRequest(value: Record<string, unknown>): string | undefined {
-  if (typeof value["id"] !== "number") return "a request has a numeric id";
-  if (!COMMANDS.has(value["command"])) return `unknown command ${JSON.stringify(value["command"])}`;
-  if (value["command"] === "flush") {
-    const timeoutMs = value["timeoutMs"];
+  if (typeof value.id !== "number") return "a request has a numeric id";
+  if (!COMMANDS.has(value.command)) return `unknown command ${JSON.stringify(value.command)}`;
+  if (value.command === "flush") {
+    const timeoutMs = value.timeoutMs;
     const isGood = typeof timeoutMs === "number" && timeoutMs >= 0 && timeoutMs <= TIMEOUT_MS_MAX;
     if (!isGood) return "flush has a timeoutMs of at most a day";
   }
-  if (value["command"] === "verify" && typeof value["repair"] !== "boolean") {
+  if (value.command === "verify" && typeof value.repair !== "boolean") {
     return "verify has a boolean repair";
   }
   return undefined;

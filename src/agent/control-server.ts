@@ -66,7 +66,7 @@ function serve<Request>(
 }
 
 function idOf(value: Record<string, unknown>): number {
-  return typeof value["id"] === "number" ? value["id"] : 0;
+  return typeof value.id === "number" ? value.id : 0;
 }
 
 async function answer<Request>(

@@ -102,9 +102,9 @@ export class CopySupervisor {
   /** For each event of the applier. */
   observe(event: ApplierEvent): void {
     this.#heardAtMs = this.#clock.monotonicMs();
-    switch (event["event"]) {
+    switch (event.event) {
       case "status":
-        this.#pendingResyncs = Number(event["pendingResyncs"] ?? 0);
+        this.#pendingResyncs = Number(event.pendingResyncs ?? 0);
         break;
       case "progress":
         this.#progress = progressOf(event);
@@ -124,7 +124,7 @@ export class CopySupervisor {
         break;
       case "error":
       case "failed":
-        this.#problem = String(event["message"] ?? "the applier reported an error");
+        this.#problem = String(event.message ?? "the applier reported an error");
         break;
       default:
         break;
@@ -257,13 +257,13 @@ export class CopySupervisor {
 }
 
 function progressOf(event: ApplierEvent): CopyProgress {
-  const eta = event["etaSeconds"];
+  const eta = event.etaSeconds;
   return {
-    filesDone: Number(event["filesDone"] ?? 0),
-    filesTotal: Number(event["filesTotal"] ?? 0),
-    bytesDone: Number(event["bytesDone"] ?? 0),
-    bytesTotal: Number(event["bytesTotal"] ?? 0),
-    percent: Number(event["percent"] ?? 0),
+    filesDone: Number(event.filesDone ?? 0),
+    filesTotal: Number(event.filesTotal ?? 0),
+    bytesDone: Number(event.bytesDone ?? 0),
+    bytesTotal: Number(event.bytesTotal ?? 0),
+    percent: Number(event.percent ?? 0),
     etaSeconds: typeof eta === "number" ? eta : null,
   };
 }

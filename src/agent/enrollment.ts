@@ -94,7 +94,7 @@ export class Admission {
   /** Answers the hello of a server that has a token. @throws {StandinError} */
   async join(parameters: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
     const { invitation, secret, name, request } = parameters;
-    const addresses = parseAddresses(parameters["addresses"]);
+    const addresses = parseAddresses(parameters.addresses);
     const texts = [invitation, secret, request];
     if (texts.some((text) => typeof text !== "string") || addresses === undefined) throw badJoin();
     if (!isAgentName(name)) throw badJoin();
@@ -157,8 +157,8 @@ export async function joinFleet(
     const options = { clock, timeoutMs: JOIN_ANSWER_MS };
     const opening = await readOpening(tls.socket, newParser(), options);
     const welcome = parseWelcome(answerOf(opening, "the inviting agent"));
-    const members = parseMembers(welcome?.parameters["members"]);
-    const certificate = String(welcome?.parameters["certificate"] ?? "");
+    const members = parseMembers(welcome?.parameters.members);
+    const certificate = String(welcome?.parameters.certificate ?? "");
     const id = agentIdOf(new X509Certificate(certificate));
     if (members === undefined || id === undefined) throw new FrameError("no certificate came");
     const credentials = { certificate, key, authority: authority.toString() };

@@ -114,7 +114,7 @@ test("a newer release's state is refused, and so is a damaged one; migrations ru
     "INSERT INTO a VALUES (2)",
   ]);
   assert.deepEqual(
-    database.all("SELECT x FROM a").map((row) => row["x"]),
+    database.all("SELECT x FROM a").map((row) => row.x),
     [1, 2],
   );
   const fails = (): void =>
@@ -123,7 +123,7 @@ test("a newer release's state is refused, and so is a damaged one; migrations ru
       throw new Error("no");
     });
   assert.throws(fails, /no/);
-  assert.equal(database.get("SELECT count(*) AS n FROM a")?.["n"], 2);
+  assert.equal(database.get("SELECT count(*) AS n FROM a")?.n, 2);
   database.close();
   assert.throws(() => Database.open(path, ["CREATE TABLE a (x)"]), { code: "STATE_NEWER" });
   writeFileSync(`${folder}/y.db`, "this is no database, and never was one".repeat(100));

@@ -165,9 +165,9 @@ export class FleetStore {
    */
   checkInvitation(id: string, secretHash: string, nowMs: number): void {
     const row = this.#database.get("SELECT * FROM invitations WHERE id = ?", id);
-    if (row === undefined || row["secret_hash"] !== secretHash) throw invitationError("UNKNOWN");
-    if (row["used_ms"] !== null) throw invitationError("USED");
-    if (Number(row["expires_ms"]) <= nowMs) throw invitationError("EXPIRED");
+    if (row === undefined || row.secret_hash !== secretHash) throw invitationError("UNKNOWN");
+    if (row.used_ms !== null) throw invitationError("USED");
+    if (Number(row.expires_ms) <= nowMs) throw invitationError("EXPIRED");
   }
 
   /**
@@ -194,7 +194,7 @@ export class FleetStore {
 
   setting(name: FleetSetting): string | undefined {
     const row = this.#database.get("SELECT value FROM settings WHERE name = ?", name);
-    return row === undefined ? undefined : String(row["value"]);
+    return row === undefined ? undefined : String(row.value);
   }
 
   saveSetting(name: FleetSetting, value: string): void {
@@ -217,13 +217,13 @@ export class FleetStore {
   #readIdentity(): FleetIdentity | undefined {
     const row = this.#database.get("SELECT * FROM identity");
     if (row === undefined) return undefined;
-    const certificate = String(row["certificate"]);
-    const authority = String(row["authority_certificate"]);
-    const authorityKey = row["authority_key"];
+    const certificate = String(row.certificate);
+    const authority = String(row.authority_certificate);
+    const authorityKey = row.authority_key;
     return {
-      id: String(row["id"]),
-      name: String(row["name"]),
-      credentials: { certificate, key: String(row["key"]), authority },
+      id: String(row.id),
+      name: String(row.name),
+      credentials: { certificate, key: String(row.key), authority },
       validity: validityOf(certificate),
       authority:
         typeof authorityKey === "string"
@@ -234,14 +234,14 @@ export class FleetStore {
 }
 
 function memberOf(row: DatabaseRow): FleetMember {
-  const removedMs = row["removed_ms"] ?? null;
+  const removedMs = row.removed_ms ?? null;
   return {
-    id: String(row["id"]),
-    name: String(row["name"]),
-    addresses: JSON.parse(String(row["addresses"])) as string[],
-    isAuthority: row["is_authority"] === 1,
-    expiresMs: Number(row["expires_ms"]),
-    revision: Number(row["revision"]),
+    id: String(row.id),
+    name: String(row.name),
+    addresses: JSON.parse(String(row.addresses)) as string[],
+    isAuthority: row.is_authority === 1,
+    expiresMs: Number(row.expires_ms),
+    revision: Number(row.revision),
     removedMs: removedMs === null ? null : Number(removedMs),
     isRemoved: removedMs !== null,
   };

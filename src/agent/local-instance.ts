@@ -259,15 +259,14 @@ export class LocalInstance {
 
   #onApplierEvent(event: ApplierEvent): void {
     this.#copy.observe(event);
-    if (event["event"] === "applier-started")
-      this.#save({ applier: this.#applier.process ?? null });
-    if (event["event"] === "applier-died") this.#onRestart("applier");
-    if (event["event"] === "mirrored") this.#listener({ ...event, event: "mirrored" });
-    if (event["event"] === "verified" && this.#copy.work === "resync") {
+    if (event.event === "applier-started") this.#save({ applier: this.#applier.process ?? null });
+    if (event.event === "applier-died") this.#onRestart("applier");
+    if (event.event === "mirrored") this.#listener({ ...event, event: "mirrored" });
+    if (event.event === "verified" && this.#copy.work === "resync") {
       this.#listener({ ...event, event: "resynced" });
     }
-    if (event["event"] === "resynced") this.#listener({ ...event, event: "resynced" });
-    if (event["event"] === "notice") this.#listener(noticeOf(event));
+    if (event.event === "resynced") this.#listener({ ...event, event: "resynced" });
+    if (event.event === "notice") this.#listener(noticeOf(event));
   }
 
   async #answer(

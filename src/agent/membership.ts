@@ -42,7 +42,7 @@ export class Membership implements Loop {
     this.#log = log;
     network.onRequest(COMMAND, (body, peer) => {
       this.#seen(peer.id);
-      this.#take(body["members"]);
+      this.#take(body.members);
       return { members: store.members() };
     });
   }
@@ -84,7 +84,7 @@ export class Membership implements Loop {
       const body = { members: this.#store.members() };
       const answer = await this.#network.request(id, COMMAND, body, ANSWER_MS);
       this.#seen(id);
-      this.#take(answer["members"]);
+      this.#take(answer.members);
     } catch (error) {
       const { seenMs, isReachable, problem } = this.contactOf(id);
       const { message } = error as StandinError;

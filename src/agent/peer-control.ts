@@ -147,15 +147,15 @@ export class PeerControl {
     if (frame.type === FrameType.heartbeat) return;
     if (frame.type !== FrameType.control) throw new FrameError("a frame has no place here");
     const message = parseJsonPayload(frame.payload);
-    const id = message["id"];
+    const id = message.id;
     if (typeof id !== "number") throw new FrameError("a control message has no id");
-    if (typeof message["command"] === "string") {
-      return void this.#answer(line, id, message["command"], message["body"]);
+    if (typeof message.command === "string") {
+      return void this.#answer(line, id, message.command, message.body);
     }
     const waiting = line.waiting.get(id);
     line.waiting.delete(id);
-    const error = message["error"];
-    if (error === undefined) waiting?.resolve(objectOf(message["result"]));
+    const error = message.error;
+    if (error === undefined) waiting?.resolve(objectOf(message.result));
     else waiting?.reject(answeredError(objectOf(error)));
   }
 

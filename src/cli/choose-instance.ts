@@ -10,7 +10,7 @@ export function chooseInstance(
   environment: NodeJS.ProcessEnv = process.env,
   registry: InstanceRegistry = new InstanceRegistry(),
 ): StateDirectory {
-  const named = state ?? environment["STANDIN_STATE"];
+  const named = state ?? environment.STANDIN_STATE;
   if (named !== undefined) return namedInstance(named);
   // What the agent protects has no instance of its own to ask.
   const entries = registry.all().filter(({ replica }) => replica !== null);

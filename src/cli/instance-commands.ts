@@ -57,7 +57,7 @@ export async function runVerify(
 }
 
 function differences(figures: Record<string, unknown>): number {
-  return Number(figures["different"] ?? figures["differences"] ?? 0);
+  return Number(figures.different ?? figures.differences ?? 0);
 }
 
 function renderVerified(figures: Record<string, unknown>, repair: boolean): string {
@@ -73,7 +73,7 @@ const LISTED_MAX = 20;
 
 /** The first of the files that differ, and in what. */
 function listed(figures: Record<string, unknown>): string[] {
-  const list = (figures["differences"] ?? []) as { path: string; what: string[] }[];
+  const list = (figures.differences ?? []) as { path: string; what: string[] }[];
   const lines = list.slice(0, LISTED_MAX).map(({ path, what }) => `  ${path}: ${what.join(", ")}`);
   return list.length > LISTED_MAX ? [...lines, `  and others; all with --json`] : lines;
 }

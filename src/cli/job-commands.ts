@@ -61,7 +61,7 @@ export async function runProtect(given: ProtectArguments): Promise<number> {
   const job = await askAgent<{ id: string; name: string }>(given, "protect", body);
   output.json({ event: "protected", ...job });
   output.text(`job ${job.name} captures every change; the first full copy has begun`);
-  output.text("  Look at it with standin jobs, or wait for it: standin flush " + job.name);
+  output.text(`  Look at it with standin jobs, or wait for it: standin flush ${job.name}`);
   return ExitCode.ok;
 }
 

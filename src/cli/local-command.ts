@@ -48,7 +48,7 @@ function optionsOf(given: LocalArguments): LocalOptions {
   return {
     source: given.source,
     replica: given.replica,
-    stateDirectory: given.state ?? process.env["STANDIN_STATE"],
+    stateDirectory: given.state ?? process.env.STANDIN_STATE,
     include: given.include ?? [],
     exclude: given.exclude ?? [],
     orphans: given.orphans,

@@ -43,7 +43,7 @@ export function reportError(error: unknown, isJson: boolean): void {
   if (isJson) process.stdout.write(`${JSON.stringify(errorObject(error))}\n`);
   process.stderr.write(errorLines(error));
   const stack = (error as Error | undefined)?.stack;
-  if (process.env["STANDIN_DEBUG"] !== undefined && stack !== undefined) {
+  if (process.env.STANDIN_DEBUG !== undefined && stack !== undefined) {
     process.stderr.write(`${stack}\n`);
   }
 }

@@ -64,9 +64,9 @@ test("standin --json prints an error as an object too", () => {
   const { code, stdout } = standin("flush", "--state", "/nonexistent/state", "--json");
   assert.equal(code, 1);
   const error = JSON.parse(stdout) as Record<string, unknown>;
-  assert.equal(error["event"], "error");
-  assert.equal(error["code"], "NO_STATE");
-  assert.equal(typeof error["hint"], "string");
+  assert.equal(error.event, "error");
+  assert.equal(error.code, "NO_STATE");
+  assert.equal(typeof error.hint, "string");
 });
 
 test("standin local refuses a source that is no directory", () => {

@@ -35,15 +35,14 @@ export function renderUsers(users: readonly FileUser[]): string {
 }
 
 function renderStopped(event: Record<string, unknown>): string {
-  const users = event["users"] as readonly FileUser[];
+  const users = event.users as readonly FileUser[];
   const still =
     users.length === 0
       ? ""
       : `\nfiles that were open stay usable, uncaptured, for ${renderUsers(users)}`;
-  if (event["drained"] === true)
-    return `stopped; the copy is complete up to LSN ${event["lsn"]}${still}`;
+  if (event.drained === true) return `stopped; the copy is complete up to LSN ${event.lsn}${still}`;
   return (
-    `stopped; the copy is complete up to LSN ${event["appliedLsn"]}, ` +
-    `the rest up to ${event["lsn"]} waits in memory for the next start${still}`
+    `stopped; the copy is complete up to LSN ${event.appliedLsn}, ` +
+    `the rest up to ${event.lsn} waits in memory for the next start${still}`
   );
 }

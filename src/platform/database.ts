@@ -86,7 +86,7 @@ export class Database {
 
   #migrate(path: string, migrations: readonly string[]): void {
     this.transaction(() => {
-      const seen = Number(this.get("PRAGMA user_version")?.["user_version"]);
+      const seen = Number(this.get("PRAGMA user_version")?.user_version);
       if (seen > migrations.length) {
         throw new StandinError("STATE_NEWER", `${path} was written by a newer release`, {
           hint: "Install that release again; this one cannot read its state.",

@@ -145,7 +145,7 @@ export function startCommand(
   return spawn(program, args, {
     stdio: options.stdio,
     detached: options.detached,
-    env: { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? COMPILE_CACHE },
+    env: { ...process.env, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? COMPILE_CACHE },
     // A protected folder must never be somebody's working directory because of us: it would keep it
     // busy.
     cwd: "/",

@@ -21,10 +21,10 @@ export class ServiceManager {
   readonly watchdogMs: number | undefined;
 
   constructor(environment: NodeJS.ProcessEnv, pid: number) {
-    const path = environment["NOTIFY_SOCKET"];
+    const path = environment.NOTIFY_SOCKET;
     this.#address = path === undefined || path === "" ? undefined : addressOf(path);
-    const isForUs = [undefined, String(pid)].includes(environment["WATCHDOG_PID"]);
-    const timeoutMs = Number(environment["WATCHDOG_USEC"] ?? 0) / 1000;
+    const isForUs = [undefined, String(pid)].includes(environment.WATCHDOG_PID);
+    const timeoutMs = Number(environment.WATCHDOG_USEC ?? 0) / 1000;
     const isAsked = this.#address !== undefined && isForUs && timeoutMs > 0;
     this.watchdogMs = isAsked ? timeoutMs / 3 : undefined;
   }

@@ -54,9 +54,9 @@ export function parseWelcome(value: Record<string, unknown>): Welcome | undefine
 }
 
 export function parseRefusal(value: Record<string, unknown>): Refusal {
-  const code = textOf(value["code"], "UNKNOWN");
-  const message = textOf(value["message"], "it gave no reason");
-  const hint = value["hint"];
+  const code = textOf(value.code, "UNKNOWN");
+  const message = textOf(value.message, "it gave no reason");
+  const hint = value.hint;
   return typeof hint === "string" ? { code, message, hint } : { code, message };
 }
 
@@ -69,7 +69,7 @@ export function negotiate(
 }
 
 function objectOf(value: Record<string, unknown>): Record<string, unknown> {
-  const parameters = value["parameters"];
+  const parameters = value.parameters;
   const isObject = typeof parameters === "object" && parameters !== null;
   return isObject && !Array.isArray(parameters) ? (parameters as Record<string, unknown>) : {};
 }

@@ -210,10 +210,9 @@ export function parseStreamHello(fields: Fields): StreamHello {
     exclude: texts(fields, "exclude"),
     orphans,
     owners,
-    onFailureSeconds:
-      fields["onFailureSeconds"] === null ? null : count(fields, "onFailureSeconds"),
-    startCommand: typeof fields["startCommand"] === "string" ? fields["startCommand"] : null,
-    onward: parseOnward(fields["onward"]),
+    onFailureSeconds: fields.onFailureSeconds === null ? null : count(fields, "onFailureSeconds"),
+    startCommand: typeof fields.startCommand === "string" ? fields.startCommand : null,
+    onward: parseOnward(fields.onward),
   };
 }
 
@@ -286,7 +285,7 @@ export function parseSourceState(fields: Fields): SourceState {
     gaps: count(fields, "gaps"),
     engineGeneration: count(fields, "engineGeneration"),
     lsn: count(fields, "lsn"),
-    ...(typeof fields["away"] === "string" ? { away: fields["away"].slice(0, 1000) } : {}),
+    ...(typeof fields.away === "string" ? { away: fields.away.slice(0, 1000) } : {}),
   };
 }
 
@@ -348,7 +347,7 @@ function parseCopy(value: unknown): TargetCopy {
     due: due as TargetCopy["due"],
     gaps: count(fields, "gaps"),
     work: work as TargetCopy["work"],
-    percent: typeof fields["percent"] === "number" ? fields["percent"] : 0,
+    percent: typeof fields.percent === "number" ? fields.percent : 0,
     etaSeconds: typeof etaSeconds === "number" ? etaSeconds : null,
     filesDone: count(fields, "filesDone"),
     filesTotal: count(fields, "filesTotal"),
@@ -358,7 +357,7 @@ function parseCopy(value: unknown): TargetCopy {
     isPaused: isPaused === true,
     isReplicaFull: isReplicaFull === true,
     problem: typeof problem === "string" ? problem.slice(0, 1000) : null,
-    unknownOwners: parseUnknownOwners(fields["unknownOwners"]),
+    unknownOwners: parseUnknownOwners(fields.unknownOwners),
   };
 }
 

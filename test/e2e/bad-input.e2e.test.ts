@@ -58,7 +58,7 @@ function flushed(run: LocalRun): void {
 async function refused(run: LocalRun, code: string, message: RegExp): Promise<void> {
   run.start();
   assert.equal(await run.ended(), 1);
-  assert.equal(run.event("error")?.["code"], code, run.stderr);
+  assert.equal(run.event("error")?.code, code, run.stderr);
   assert.match(run.stderr, message);
   assert.equal(run.isMounted(), false);
 }
@@ -103,7 +103,7 @@ test("a source whose file system answers nothing is refused", { skip }, async (t
   closeSync(fd); // as if its server had been killed
   run.start();
   assert.equal(await run.ended(), 1);
-  assert.equal(run.event("error")?.["code"], "NO_SOURCE", run.stderr);
+  assert.equal(run.event("error")?.code, "NO_SOURCE", run.stderr);
   assert.match(run.stderr, /ENOTCONN/);
 });
 
@@ -329,7 +329,7 @@ test("names that are not UTF-8 and paths of 4,095 bytes are copied like any othe
   const damaged = Buffer.from(`${run.replica}/folder-\xe4/renamed-\xc3`, "latin1");
   writeFileSync(damaged, "BEFORE the mirror");
   const verified = run.command("verify", "--json");
-  assert.equal(JSON.parse(verified.stdout)["different"], 1, verified.stderr);
+  assert.equal(JSON.parse(verified.stdout).different, 1, verified.stderr);
   assert.equal(run.command("verify", "--repair").code, 0);
   flushed(run);
   assert.equal(await run.stop(), 0);

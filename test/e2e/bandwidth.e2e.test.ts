@@ -95,7 +95,7 @@ test("a schedule limits, is kept over restarts, and is taken away", {
   assert.ok((await rate(servers, 3)) < 1.5 * M);
   const shown = servers.source.command("status", "data").stdout;
   assert.match(shown, /data to s1: at most 1 MiB\/s until \w{3} 00:00/);
-  const changed = servers.source.json("limit", "data", "--no-schedule")["targets"] as object[];
+  const changed = servers.source.json("limit", "data", "--no-schedule").targets as object[];
   assert.deepEqual(changed, [
     { agent: "s1", limitBytes: 100 * M, schedule: [], bytesPerSecond: 100 * M, until: null },
   ]);

@@ -83,7 +83,7 @@ test("what is written comes to the second target through the first, and is verif
   ]);
   assert.ok(replicas.every(({ replica }) => existsSync(replica)));
   await sleep(2000);
-  for (const agent of servers.targets) assert.deepEqual(agent.json("jobs")["jobs"], []);
+  for (const agent of servers.targets) assert.deepEqual(agent.json("jobs").jobs, []);
 });
 
 test("each of a chain may be away: the next gets what it missed when it is back", {

@@ -52,7 +52,7 @@ async function ended({ child }: Run): Promise<unknown> {
 
 async function reached({ lines, stderr }: Run, title: RegExp): Promise<void> {
   await until(
-    () => lines.find((line) => title.test(String(line["title"]))),
+    () => lines.find((line) => title.test(String(line.title))),
     () => `${JSON.stringify(lines)} ${stderr()}`,
     timeout,
   );
@@ -94,8 +94,8 @@ test("standin demo: a server is lost, and the other one takes over by itself", {
   const { acknowledged, committedAfter, inspection } = figures.database;
   assert.equal(inspection.integrity, "ok");
   assert.ok(acknowledged > 1000, "rows were committed while it was protected");
-  assert.ok((inspection.foundOf["alpha"] ?? 0) >= acknowledged);
-  assert.equal(inspection.foundOf["beta"], committedAfter);
+  assert.ok((inspection.foundOf.alpha ?? 0) >= acknowledged);
+  assert.equal(inspection.foundOf.beta, committedAfter);
   assert.ok(figures.promotedMs > 4000 && figures.promotedMs < figures.firstRowMs);
   assert.deepEqual(leftovers(run.folder), []);
 });

@@ -14,11 +14,11 @@ interface Listed {
 }
 
 function invite(agent: AgentRun, ...options: string[]): string {
-  return String(agent.json("invite", ...options)["token"]);
+  return String(agent.json("invite", ...options).token);
 }
 
 function agentsOf(agent: AgentRun): Listed[] {
-  return agent.json("agents")["agents"] as Listed[];
+  return agent.json("agents").agents as Listed[];
 }
 
 async function untilAllInContact(agent: AgentRun, ...names: string[]): Promise<void> {
@@ -71,7 +71,7 @@ test("two servers become a fleet, know each other, and find each other again", a
 
   assert.equal(await a.stop(), 0);
   assert.equal(await b.stop(), 0);
-  assert.equal(a.log.at(-1)?.["event"], "stopped");
+  assert.equal(a.log.at(-1)?.event, "stopped");
   await b.start();
   await a.start();
   await untilAllInContact(a, "a", "b");
@@ -135,7 +135,7 @@ test("a removed server is refused by all, and an agent cannot remove the authori
   failsWith(b.command("remove", "b", "--json"), "CANNOT_REMOVE_SELF");
   failsWith(b.command("remove", "nobody", "--json"), "UNKNOWN_AGENT");
 
-  assert.equal(b.json("remove", "c")["name"], "c");
+  assert.equal(b.json("remove", "c").name, "c");
   await untilAllInContact(b, "a", "b");
   await untilAllInContact(a, "a", "b");
   await c.stop();

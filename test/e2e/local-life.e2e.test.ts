@@ -103,9 +103,9 @@ test("standin local mirrors, replicates, flushes, verifies, and stops cleanly", 
   );
   const verified = run.command("verify", "--json");
   assert.equal(verified.code, 0, verified.stderr);
-  assert.equal(JSON.parse(verified.stdout)["different"], 0);
+  assert.equal(JSON.parse(verified.stdout).different, 0);
   assert.equal(await run.stop(), 0);
-  assert.equal(run.event("stopped")?.["drained"], true);
+  assert.equal(run.event("stopped")?.drained, true);
   assert.equal(run.isMounted(), false);
   assert.deepEqual(compareTrees(run.source, run.replica), []);
 });
@@ -139,7 +139,7 @@ test("a new agent goes on where a killed one stopped", { skip }, async (t) => {
   assert.equal(orphaned.protected, false);
   assert.equal(orphaned.reasons[0]?.code, "AGENT_DOWN");
   run.start();
-  assert.equal((await run.waitFor("mounted"))["adopted"], true);
+  assert.equal((await run.waitFor("mounted")).adopted, true);
   await run.waitUntil((s) => s.protected);
   assert.equal(run.pid("engine"), engine, "the engine was not disturbed");
   await writer.stop();
@@ -181,7 +181,7 @@ test("verify finds what somebody changed in the copy, and repairs it", { skip },
   writeFileSync(`${run.replica}/folder/7`, "FILE 7\n");
   const found = run.command("verify", "--json");
   assert.equal(found.code, 1, found.stderr);
-  assert.equal(JSON.parse(found.stdout)["different"], 1);
+  assert.equal(JSON.parse(found.stdout).different, 1);
   assert.equal(run.command("verify", "--repair").code, 0);
   flushed(run);
 });
@@ -226,7 +226,7 @@ test("a folder in use is not torn away from those who use it", { skip }, async (
   await new Promise((resolve) => user.stdout.once("data", resolve));
   const stopped = run.stop();
   const busy = await run.waitFor("busy");
-  assert.equal((busy["users"] as { pid: number }[])[0]?.pid, user.pid);
+  assert.equal((busy.users as { pid: number }[])[0]?.pid, user.pid);
   user.stdin.write("written while stopping\n");
   await sleep(500);
   user.stdin.end();

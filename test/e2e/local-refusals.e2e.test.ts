@@ -11,7 +11,7 @@ const skip = skipUnless("root", "fuse");
 async function refused(run: LocalRun, code: string): Promise<string> {
   run.start();
   assert.equal(await run.ended(), 1);
-  assert.equal(run.event("error")?.["code"], code, run.stderr);
+  assert.equal(run.event("error")?.code, code, run.stderr);
   assert.equal(run.isMounted(), false);
   return run.stderr;
 }
@@ -28,7 +28,7 @@ test("standin local names processes with files open for writing, and refuses", {
   assert.match(stderr, new RegExp(`pid ${user.pid}.*/held open for writing`));
   run.start("--allow-open-files");
   await run.waitFor("mirrored");
-  assert.equal(run.event("warning")?.["code"], "OPEN_FILES");
+  assert.equal(run.event("warning")?.code, "OPEN_FILES");
   assert.equal(await run.stop(), 0);
 });
 
@@ -37,7 +37,7 @@ test("standin local refuses a pattern that it does not understand", { skip }, as
   t.after(() => run.clear());
   run.start("--exclude", "[");
   assert.equal(await run.ended(), 1);
-  assert.equal(run.event("error")?.["code"], "RULE_INVALID");
+  assert.equal(run.event("error")?.code, "RULE_INVALID");
 });
 
 test("standin local refuses a second instance on one folder", { skip }, async (t) => {
@@ -82,7 +82,7 @@ test("standin local names a mount below the source, and does not copy it", { ski
   writeFileSync(`${run.source}/nested/file`, "not copied");
   run.start();
   await run.waitFor("mirrored");
-  assert.match(String(run.event("warning")?.["message"]), /not protected: .*\/nested/);
+  assert.match(String(run.event("warning")?.message), /not protected: .*\/nested/);
   assert.match(run.status().excluded[0]?.message ?? "", /nested/);
   assert.equal(await run.stop(), 0);
 });

@@ -27,7 +27,7 @@ test("after the death of everything, what was answered is applied by the next st
   await run.ended();
   assert.throws(() => readFileSync(`${run.replica}/answered-99`), { code: "ENOENT" });
   run.start();
-  assert.equal((await run.waitFor("mounted"))["adopted"], false);
+  assert.equal((await run.waitFor("mounted")).adopted, false);
   assert.equal(run.status().state, "paused", "a pause outlives its agent");
   run.command("resume");
   await run.waitUntil((status) => status.protected);
@@ -42,7 +42,7 @@ test("a stop while paused leaves what is not applied to the next start", { skip 
   run.command("pause");
   writeFileSync(`${run.source}/late`, "not yet in the copy");
   assert.equal(await run.stop(), 0);
-  assert.equal(run.event("stopped")?.["drained"], false);
+  assert.equal(run.event("stopped")?.drained, false);
   assert.equal(run.isMounted(), false);
   run.start();
   await run.waitFor("mounted");

@@ -112,9 +112,9 @@ class CutRun {
     assert.ok(number >= least, `step ${least} was durable, ${number} is the last: ${shown}`);
     const replay = servers.target.log.find(({ message }) => /from a checkpoint/.test(`${message}`));
     assert.ok(replay, `it goes on from a checkpoint: ${shown}`);
-    this.sums.replayed += Number(replay["ops"]);
+    this.sums.replayed += Number(replay.ops);
     this.sums.ahead += number - least;
-    this.checkpoints.add(durableLsn - Number(replay["ops"]));
+    this.checkpoints.add(durableLsn - Number(replay.ops));
   }
 }
 

@@ -225,7 +225,7 @@ test("both are promoted, also when the agent is killed within, and the source st
   const check = () => {
     assert.equal(readFileSync(join(atA, "mail"), "utf8"), `in ${a}`);
     assert.equal(readFileSync(join(atB, "mail"), "utf8"), `in ${b}`);
-    const jobs = servers.target.json("jobs")["jobs"] as { role: string; folders: object[] }[];
+    const jobs = servers.target.json("jobs").jobs as { role: string; folders: object[] }[];
     const captured = jobs.filter(({ role }) => role === "source");
     assert.equal(captured.length, 1, "one job captures both");
     const states = captured[0]?.folders as { path: string; state: string }[];
@@ -302,7 +302,7 @@ test("paths that overlap, too many of them, and replicas are refused", {
     const ended = servers.source.command("protect", ...paths, "--name", "new", "--to", "s1");
     assert.equal(ended.code, 1, paths.join(" "));
     assert.match(ended.stderr, pattern);
-    assert.deepEqual(servers.source.json("jobs")["jobs"], [], "nothing is left of it");
+    assert.deepEqual(servers.source.json("jobs").jobs, [], "nothing is left of it");
   };
   refused(/hold the same files/, a, join(a, "below"));
   refused(/hold the same files/, a, b, `${a}/`);

@@ -305,7 +305,7 @@ test("a promotion goes on when the agent is killed within", { skip, timeout }, a
   await servers.promoteWithKill(join(at, "started"), "--at", at);
   assert.equal(existsSync(join(at, "ended")), true);
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "the only copy");
-  const jobs = servers.target.json("jobs")["jobs"] as { role: string }[];
+  const jobs = servers.target.json("jobs").jobs as { role: string }[];
   assert.equal(jobs.filter(({ role }) => role === "source").length, 1, "captured once");
   const replica = servers.replica();
   const { shown } = servers.target.json("unprotect", "data-promoted");

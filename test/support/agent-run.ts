@@ -112,7 +112,7 @@ export class AgentRun {
   /** Waits for a line of the log. */
   async waitFor(event: string, timeoutMs = 60_000): Promise<LogLine> {
     return await until(
-      () => this.log.find((line) => line["event"] === event),
+      () => this.log.find((line) => line.event === event),
       () => `no ${event} in the log: ${JSON.stringify(this.log)}`,
       timeoutMs,
     );

@@ -61,8 +61,8 @@ export class DiskTarget {
       recovered: (outcome) => this.recoveries.push(outcome),
     });
     this.#checkpointer = new Checkpointer(checkpoint, this.runtime, systemClock, (event) => {
-      if (event["event"] !== "checkpoint") this.failure = event["message"];
-      else this.#trim(Number(event["lsn"]));
+      if (event.event !== "checkpoint") this.failure = event.message;
+      else this.#trim(Number(event.lsn));
     });
     this.#feeder = new RingFeeder(log, ring, systemClock);
     this.#feeding = this.#feeder.run(this.#stopping.signal).catch((error: unknown) => {

@@ -59,7 +59,7 @@ export class LocalRun {
   }
 
   event(name: string): Line | undefined {
-    return this.lines.find((line) => line["event"] === name);
+    return this.lines.find((line) => line.event === name);
   }
 
   /** Waits for a line that the instance prints. */
@@ -136,16 +136,16 @@ export class LocalRun {
   /** Leaves nothing behind, whatever state the test ended in. */
   async clear(): Promise<void> {
     const record = this.#record();
-    const agent = (record["agent"] as { pid: number } | null | undefined)?.pid;
+    const agent = (record.agent as { pid: number } | null | undefined)?.pid;
     if (agent !== undefined) killQuietly(agent);
     this.#child?.kill("SIGKILL");
     await sleep(50);
     // Also a keeper that was started too late to be recorded.
-    if (typeof record["shmDir"] === "string") killUsersOf(record["shmDir"]);
+    if (typeof record.shmDir === "string") killUsersOf(record.shmDir);
     while (this.isMounted()) spawnSync("umount", ["-l", this.source]);
-    if (typeof record["shmDir"] === "string") {
-      rmSync(record["shmDir"], { recursive: true, force: true });
-      rmSync(`/run/standin/${record["id"]}.json`, { force: true });
+    if (typeof record.shmDir === "string") {
+      rmSync(record.shmDir, { recursive: true, force: true });
+      rmSync(`/run/standin/${record.id}.json`, { force: true });
     }
     rmSync(this.folder, { recursive: true, force: true });
   }

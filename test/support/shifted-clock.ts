@@ -2,7 +2,7 @@
  * To be imported before all else, `node --import`: the wall clock of this process, and of those
  * that it starts, is wrong by STANDIN_CLOCK_MS. Not what TLS itself holds certificates against.
  */
-const shiftMs = Number(process.env["STANDIN_CLOCK_MS"] ?? 0);
+const shiftMs = Number(process.env.STANDIN_CLOCK_MS ?? 0);
 const Right = Date;
 const now = Right.now;
 

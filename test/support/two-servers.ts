@@ -83,7 +83,7 @@ export class Servers {
     const addressOf = (i: number) => machineOf(i)?.address ?? "127.0.0.1";
     await first?.start("--listen", `${addressOf(0)}:0`, "--name", "s0");
     for (const [i, agent] of others.entries()) {
-      const token = String(first?.json("invite")["token"]);
+      const token = String(first?.json("invite").token);
       const listen = `${addressOf(i + 1)}:${await freePort()}`;
       agent.json("join", token, "--listen", listen, "--name", `s${i + 1}`);
       await agent.start();
@@ -150,14 +150,14 @@ export class Servers {
   }
 
   status(): SourceStatus {
-    const jobs = this.source.json("jobs")["jobs"] as JobStatus[];
+    const jobs = this.source.json("jobs").jobs as JobStatus[];
     const found = jobs.find(({ role }) => role === "source");
     if (found === undefined) throw new Error("the source has no job");
     return found as SourceStatus;
   }
 
   replicaStatus(agent: AgentRun = this.target): ReplicaStatus {
-    const jobs = agent.json("jobs")["jobs"] as JobStatus[];
+    const jobs = agent.json("jobs").jobs as JobStatus[];
     const found = jobs.find(({ role }) => role === "target");
     if (found === undefined) throw new Error("the target has no job");
     return found as ReplicaStatus;

@@ -49,7 +49,7 @@ export async function localSide(t: TestContext): Promise<WorkloadSide> {
     },
     verify: async () => {
       const { stdout } = run.command("verify", "--json");
-      return Number((JSON.parse(stdout) as Record<string, unknown>)["different"]);
+      return Number((JSON.parse(stdout) as Record<string, unknown>).different);
     },
     end: async () => {
       const { totals, queue, reasons, protected: isProtected } = run.status();

@@ -11,12 +11,12 @@ type Body = Readonly<Record<string, unknown>>;
 
 export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
   commands.add("protect", async (body) => {
-    const { id, name } = await jobs.protect(settingsOf(body), body["allowOpenFiles"] === true);
+    const { id, name } = await jobs.protect(settingsOf(body), body.allowOpenFiles === true);
     return { id, name };
   });
   commands.add("promote", async (body) => {
     const { job, force } = body;
-    return await jobs.promote(String(job), textsOf(body["at"], "at"), force === true);
+    return await jobs.promote(String(job), textsOf(body.at, "at"), force === true);
   });
   commands.add("unprotect", ({ job, deletesReplica }) =>
     jobs.unprotect(String(job), deletesReplica === true),
@@ -30,8 +30,8 @@ export function addJobCommands(commands: AgentCommands, jobs: Jobs): void {
   );
   commands.add("job-verify", ({ job, repair }) => jobs.verify(String(job), repair === true));
   commands.add("job-limit", async (body) => {
-    const agents = textsOf(body["targets"], "targets");
-    return { targets: await jobs.setLimit(String(body["job"]), agents, limitChangeOf(body)) };
+    const agents = textsOf(body.targets, "targets");
+    return { targets: await jobs.setLimit(String(body.job), agents, limitChangeOf(body)) };
   });
   commands.add("job-pause", ({ job, paused }) => jobs.setPaused(String(job), paused === true));
 }
@@ -46,7 +46,7 @@ function settingsOf(body: Body): JobSettings {
     });
   }
   const targets = targetsOf(body);
-  const paths = textsOf(body["paths"], "paths");
+  const paths = textsOf(body.paths, "paths");
   if (paths.length === 0 || targets.length === 0) {
     throw new StandinError("INVALID_JOB", "a job has a folder and a target at least", {
       hint: "standin protect PATH --to AGENT",
@@ -58,19 +58,19 @@ function settingsOf(body: Body): JobSettings {
     });
   }
   const workers = defaultWorkers(processorCount(), paths.length);
-  const ringBytes = body["ringBytes"];
+  const ringBytes = body.ringBytes;
   return {
     name,
     paths,
     targets,
     replica: typeof replica === "string" ? replica : null,
-    include: textsOf(body["include"], "include"),
-    exclude: textsOf(body["exclude"], "exclude"),
+    include: textsOf(body.include, "include"),
+    exclude: textsOf(body.exclude, "exclude"),
     orphans: orphans === "keep" || orphans === "delete" ? orphans : "aside",
     owners: owners === "name" ? "name" : "id",
     compression: compression === "off" || compression === "on" ? compression : "adaptive",
-    onFailureSeconds: secondsOf(body["onFailureSeconds"]),
-    startCommand: typeof body["startCommand"] === "string" ? body["startCommand"] : null,
+    onFailureSeconds: secondsOf(body.onFailureSeconds),
+    startCommand: typeof body.startCommand === "string" ? body.startCommand : null,
     ringBytes: typeof ringBytes === "number" ? ringBytes : defaultRingBytes(workers),
     workers,
   };

@@ -113,7 +113,7 @@ export function answerJobRequests(parts: JobRequestParts): void {
     network.onRequest(command, async (body, peer) => {
       const { passTo, ...rest } = body;
       if (typeof passTo !== "string") return await handler(body, peer);
-      const job = target(String(body["job"]));
+      const job = target(String(body.job));
       refuseUnlessBehind(job, peer.id, passTo);
       // First: it would be taken for a new job there.
       if (command === "job-remove") await job.dropOnward(passTo);

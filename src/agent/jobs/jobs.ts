@@ -225,7 +225,7 @@ export class Jobs implements Loop {
       });
     }
     const taken = [...this.#targets.values()].map(({ record }) => record);
-    const replica = chooseReplicaFolder(parameters["replica"], hello.name, home, taken);
+    const replica = chooseReplicaFolder(parameters.replica, hello.name, home, taken);
     refuseCaptured(replica, readMountTable());
     makePrivateFolder(this.#targetsHome);
     makePrivateFolder(home);

@@ -221,7 +221,7 @@ export class SourceJob {
         report("warning", message, { job: name });
         return undefined;
       });
-      if (Number(answer?.["epoch"] ?? 0) <= epoch) continue;
+      if (Number(answer?.epoch ?? 0) <= epoch) continue;
       const why = `job ${name} was promoted on another server; applications must not start here`;
       this.#save({ fenced: why });
       throw new StandinError("FENCED", why);

@@ -110,10 +110,10 @@ export class TargetLife {
       },
       listener: (event) => {
         this.copy.observe(event);
-        if (event["event"] === "applier-started") {
+        if (event.event === "applier-started") {
           parts.save({ applier: this.applier.process ?? null });
         }
-        if (event["event"] === "notice") parts.onNotice(event);
+        if (event.event === "notice") parts.onNotice(event);
         this.#observeCheckpoints(event);
       },
     });
@@ -189,18 +189,18 @@ export class TargetLife {
 
   #observeCheckpoints(event: ApplierEvent): void {
     const { report } = this.#parts;
-    switch (event["event"]) {
+    switch (event.event) {
       case "checkpoint":
-        this.#checkpointLsn = Number(event["lsn"]);
+        this.#checkpointLsn = Number(event.lsn);
         this.#hasFailed = false;
         break;
       case "checkpoint-failed":
-        if (event["isRemoved"] === true) this.#checkpointLsn = undefined;
+        if (event.isRemoved === true) this.#checkpointLsn = undefined;
         if (!this.#hasFailed) {
           const message = "no checkpoint could be made: a power cut now means a full comparison";
-          report("warning", message, { why: event["message"] });
+          report("warning", message, { why: event.message });
         }
-        this.#hasFailed = event["isRemoved"] === true;
+        this.#hasFailed = event.isRemoved === true;
         break;
       case "recovered":
         this.#observeRecovery(event);

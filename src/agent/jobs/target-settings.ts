@@ -34,8 +34,8 @@ export function limitChangeOf({ limitBytes, schedule }: Body): LimitChange {
  */
 export function targetsOf(body: Body): JobTarget[] {
   const limit = { limitBytes: null, schedule: [], ...limitChangeOf(body) };
-  const vias = (body["vias"] ?? {}) as Body;
-  const ways = textsOf(body["targets"], "targets").map(wayOf);
+  const vias = (body.vias ?? {}) as Body;
+  const ways = textsOf(body.targets, "targets").map(wayOf);
   const direct = new Set(ways.map(([first]) => first));
   const onward = ways.filter(([, second]) => second !== undefined);
   return [

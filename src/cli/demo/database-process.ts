@@ -18,7 +18,7 @@ await workOn(config, systemClock, () => {
   const database = new DatabaseSync(`${config.folder}/orders.db`);
   database.exec("PRAGMA synchronous = FULL");
   database.exec(TABLE);
-  const last = Number(database.prepare(LAST).get()?.["number"]);
+  const last = Number(database.prepare(LAST).get()?.number);
   const insert = database.prepare("INSERT INTO orders VALUES (?, ?, ?)");
   const host = hostName();
   return {

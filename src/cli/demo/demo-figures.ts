@@ -83,7 +83,7 @@ function fateRows(label: string, what: string, fate: Fate<Inspection>): [string,
   const { foundOf, missing, damaged, gaps } = inspection;
   return [
     [label, `${committed} ${what} committed on alpha, ${acknowledged} acknowledged as replicated;`],
-    ["", `found of alpha ${foundOf["alpha"] ?? 0}, of beta ${foundOf["beta"] ?? 0}`],
+    ["", `found of alpha ${foundOf.alpha ?? 0}, of beta ${foundOf.beta ?? 0}`],
     ["", `committed on beta ${committedAfter}`],
     ["", `${missing} acknowledged ones missing, ${damaged} damaged, ${gaps} gaps`],
   ];

@@ -114,7 +114,7 @@ export class DemoServer {
       this.#parser.push(chunk);
     }
     const problem = this.#events.find(({ event }) => event === "promote-failed");
-    if (problem !== undefined) throw demoFailed(String(problem["message"]));
+    if (problem !== undefined) throw demoFailed(String(problem.message));
     if (this.#agent?.exitCode != null) throw demoFailed(`the agent on ${this.name} ended`);
     return this.#events.find(({ event }) => event === name);
   }

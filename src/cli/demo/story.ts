@@ -265,7 +265,7 @@ export class Story {
       await beta.standin("promote", JOB);
     }
     const promoted = await beta.waitFor("promoted", PATIENCE_MS, this.#signal);
-    const promotedMs = Date.parse(String(promoted["time"])) - killedAtMs;
+    const promotedMs = Date.parse(String(promoted.time)) - killedAtMs;
     this.#result(`promoted ${formatDurationMs(promotedMs)} after the kill`);
     const firstRowMs = (await this.#firstWork(beta, "database")) - killedAtMs;
     this.#result(`the first row is committed ${formatDurationMs(firstRowMs)} after the kill`);
