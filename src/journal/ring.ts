@@ -185,7 +185,10 @@ export class Ring {
     this.setArenaHead(arena, start + ((size + 7) & ~7));
     const countAt = this.#arenaLine(arena) + 2;
     this.#f64[countAt] = (this.#f64[countAt] as number) + size;
-    if (Atomics.load(this.i32, HeaderAt.readerWaiting / 4) === 1) this.wakeReader();
+    // Once for each of its sleeps: the call costs more than the rest, and it takes time to come.
+    const waitingAt = HeaderAt.readerWaiting / 4;
+    const isWaiting = Atomics.load(this.i32, waitingAt) === 1;
+    if (isWaiting && Atomics.compareExchange(this.i32, waitingAt, 1, 0) === 1) this.wakeReader();
     return lsn;
   }
 

@@ -20,7 +20,7 @@ import { assert, unreachable } from "../base/assert.ts";
 export interface ReceiverOptions {
   /** Positions are sent at least so often, and when they change. */
   readonly heartbeatMs: number;
-  /** Not more often than this, when only the applied position changes. */
+  /** Not more often, when only the applied position changes: under load it comes along. */
   readonly appliedMs: number;
   readonly silenceMs: number;
   /** After the log could not be written, for example because the disk is full. */
@@ -33,7 +33,7 @@ export interface ReceiverOptions {
 
 export const RECEIVER_DEFAULTS: ReceiverOptions = {
   heartbeatMs: 1000,
-  appliedMs: 10,
+  appliedMs: 30,
   silenceMs: 10_000,
   retryMs: 1000,
   syncPauseMsMax: 20,

@@ -24,8 +24,10 @@ export class RingFeeder {
   readonly #clock: Clock;
   readonly #owners: OwnerMapper | undefined;
   readonly #routing: AnswerRouting | undefined;
-  #wake = new AbortController();
   #fed = 0;
+  /** The log has grown since the reader was last asked. */
+  #hasMore = false;
+  #sleep: AbortController | undefined;
 
   /**
    * Goes on where an earlier feeder of this ring ended or was killed. `owners`: where they go by
@@ -44,7 +46,10 @@ export class RingFeeder {
     this.#ring = ring;
     this.#writer = new RingWriter(ring, ARENA);
     this.#reader = log.reader(ring.head + 1, "durable");
-    this.#reader.onAppended = () => this.#wake.abort();
+    this.#reader.onAppended = () => {
+      this.#hasMore = true;
+      this.#sleep?.abort();
+    };
     this.#clock = clock;
     this.#owners = owners;
     this.#routing = routing;
@@ -57,7 +62,7 @@ export class RingFeeder {
 
   /** Until `signal` is aborted. @throws what the log cannot read */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = () => this.#wake.abort();
+    const stop = () => this.#sleep?.abort();
     signal.addEventListener("abort", stop);
     try {
       while (!signal.aborted) await this.#round(signal);
@@ -68,10 +73,10 @@ export class RingFeeder {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    this.#wake = new AbortController();
+    this.#hasMore = false;
     const entry = await this.#reader.next();
     if (entry === undefined) {
-      if (!signal.aborted) await this.#clock.sleep(IDLE_POLL_MS, this.#wake.signal);
+      if (!this.#hasMore && !signal.aborted) await this.#untilAppended();
       return;
     }
     const next = this.#ring.head + 1;
@@ -88,6 +93,12 @@ export class RingFeeder {
       this.#publish(record);
       at += alignUp(record.length, 8);
     }
+  }
+
+  async #untilAppended(): Promise<void> {
+    this.#sleep = new AbortController();
+    await this.#clock.sleep(IDLE_POLL_MS, this.#sleep.signal);
+    this.#sleep = undefined;
   }
 
   #findsRoom(size: number): boolean {

@@ -27,6 +27,7 @@ import {
   parseTargetState,
   type SourceState,
   type TargetCopy,
+  type TargetState,
 } from "../protocol/stream-messages.ts";
 import { FRAME_CHECKSUMS } from "./stream-connection.ts";
 import { StreamTarget } from "./stream-target.ts";
@@ -231,18 +232,20 @@ test("memory of what was received is used again only when the ring has it", asyn
   }
 });
 
-/** What a target asks on a connection, as it asks it. */
-function listenForAsks(far: Duplex): number[] {
-  const asked: number[] = [];
+/** What a target says on a connection, besides positions, as it says it. */
+function listen(far: Duplex): TargetState[] {
+  const said: TargetState[] = [];
   const parser = newParser();
   far.on("data", (chunk: Uint8Array) => {
     for (const { type, payload } of parser.push(chunk)) {
-      if (type !== FrameType.asks) continue;
-      const { asks = [] } = parseTargetState(parseJsonPayload(payload));
-      asked.push(...asks.map(([number]) => number));
+      if (type === FrameType.asks) said.push(parseTargetState(parseJsonPayload(payload)));
     }
   });
-  return asked;
+  return said;
+}
+
+function asksIn(said: readonly TargetState[]): number[] {
+  return said.flatMap(({ asks = [] }) => asks.map(([number]) => number));
 }
 
 /** Until what was there before the call was pumped, twice. */
@@ -265,18 +268,35 @@ test("a target asks nothing of a source that may drop it, recording nothing", as
     const { connection, welcome } = bench.target.open();
     assert.ok(await welcome);
     const far = bench.attach(connection);
-    const asked = listenForAsks(far);
+    const said = listen(far);
     ask(number);
     // Nothing was said on this connection: what an earlier one said may not be so any more.
     await pumped(bench);
-    assert.deepEqual(asked, [], `round ${round}`);
+    assert.deepEqual(asksIn(said), [], `round ${round}`);
     say(far, RecordingState.off);
     await pumped(bench);
-    assert.deepEqual(asked, []);
+    assert.deepEqual(asksIn(said), []);
     say(far, RecordingState.on);
-    while (asked.length === 0) await turn();
-    assert.deepEqual(asked, [number]);
+    while (asksIn(said).length === 0) await turn();
+    assert.deepEqual(asksIn(said), [number]);
   }
+});
+
+test("a source that records nothing is asked to, for the pass that has begun", async (t) => {
+  const bench = await Bench.make(t);
+  const { connection, welcome } = bench.target.open();
+  assert.ok(await welcome);
+  const far = bench.attach(connection);
+  const said = listen(far);
+  // As an applier does when it begins its pass.
+  bench.ring.recording = RecordingState.on;
+  far.write(stateFrame({ recording: RecordingState.off }));
+  while (!said.some(({ record }) => record === 0)) await pumped(bench);
+  assert.equal(bench.ring.recording, RecordingState.on);
+  // Changes that were missed meanwhile are not in that pass.
+  far.write(stateFrame({ recording: RecordingState.off, gaps: 1 }));
+  while (bench.ring.word(HeaderAt.gaps) === 0) await pumped(bench);
+  assert.equal(bench.ring.recording, RecordingState.off);
 });
 
 test("a target that is stopped takes nothing more, of no connection", async (t) => {

@@ -46,7 +46,7 @@ const POOL_SHRINK_MS = 10_000;
 const ASKS_MAX = 512;
 const RECORD_AGAIN_MS = 200;
 /** How the copy is, is told not more often. */
-const COPY_MS = 20;
+const COPY_MS = 50;
 
 export interface StreamTargetOptions {
   readonly clock: Clock;
@@ -381,8 +381,10 @@ export class StreamTarget {
     if (before !== undefined && before.engineGeneration !== state.engineGeneration) {
       ring.addWord(HeaderAt.engineGeneration, 1);
     }
+    // What the applier has begun a pass for is asked of the source below. It would begin it again.
+    const isBegun = ring.recording === RecordingState.on && ring.word(HeaderAt.gaps) === state.gaps;
     ring.setWord(HeaderAt.gaps, state.gaps);
-    ring.recording = state.recording;
+    if (!(isBegun && state.recording === RecordingState.off)) ring.recording = state.recording;
   }
 
   /** The applier has begun a pass for what was not recorded. */

@@ -107,9 +107,9 @@ export class JobTargets {
     return Math.min(...this.#links.map((link) => link.durable));
   }
 
-  /** Not given to the mirror thread yet. */
-  get questions(): number {
-    return this.all.reduce((sum, { questions }) => sum + questions.count, 0);
+  /** Some target asks, and gets answers. */
+  get isCopying(): boolean {
+    return this.all.some(({ copy }) => (copy?.work ?? null) !== null);
   }
 
   /** Called often. `headLsn`: the last that was given out; see {@link TargetLink.pump}. */

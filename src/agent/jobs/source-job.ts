@@ -39,15 +39,13 @@ import { ringSizes } from "../ring-sizes.ts";
 import { timesSettled } from "../settled-times.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { type JobSettings, parseSourceRecord, type SourceRecord } from "./source-record.ts";
+import { pauseMs } from "./pace.ts";
 import { putReplicaAt } from "./promotion-path.ts";
 import { askTarget } from "./job-requests.ts";
 import { JobTargets } from "./job-targets.ts";
 import type { LimitChange } from "./target-settings.ts";
 import type { TargetView } from "./target-view.ts";
 
-/** Ops of so long go together, in one frame and, at the target, one sync: each has its price. */
-const PUMP_MS = 4;
-const PUMP_IDLE_MS_MAX = 20;
 /**
  * How often the record learns the last LSN, and by how much another ring begins beyond it: more
  * than can be captured between.
@@ -381,22 +379,17 @@ export class SourceJob {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     const { clock } = this.#parts;
-    let pauseMs = PUMP_MS;
-    let seen = -1;
     let seenAtMs = 0;
     while (!signal.aborted) {
       const available = this.#store.look();
       this.#targets.pump(available, this.#ring.head);
       if (this.#targets.giveQuestions(this.#queue) > 0) this.#queue.wake();
       this.#release();
-      const progress = available + this.#ring.applied + this.#targets.questions;
-      pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
-      seen = progress;
       if (clock.monotonicMs() > seenAtMs) {
         seenAtMs = clock.monotonicMs() + SEEN_MS;
         if (available > this.#record.lsnSeen) this.#save({ lsnSeen: available });
       }
-      await clock.sleep(pauseMs, signal);
+      await clock.sleep(pauseMs(this.#targets.isCopying), signal);
     }
   }
 

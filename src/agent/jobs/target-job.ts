@@ -30,6 +30,7 @@ import { onwardHello, withLimits, withoutTarget } from "./onward-settings.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { ITSELF, notComplete, notTheSource, stopped } from "./target-errors.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
+import { pauseMs } from "./pace.ts";
 import {
   parseTargetRecord,
   type PromotionRecord,
@@ -37,8 +38,6 @@ import {
   type TargetRecord,
 } from "./target-record.ts";
 
-const PUMP_MS = 4;
-const PUMP_IDLE_MS_MAX = 20;
 const TRIM_MS = 500;
 /** After a failure, of which the operator is told each time. */
 const TRIM_AGAIN_MS = 10_000;
@@ -352,16 +351,11 @@ export class TargetJob {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    let pauseMs = PUMP_MS;
-    let seen = -1;
     let trimAtMs = 0;
     while (!signal.aborted) {
       const life = this.#life;
       if (life !== undefined) {
         life.pump();
-        const progress = life.ring.applied + life.stream.received;
-        pauseMs = progress === seen ? Math.min(pauseMs * 2, PUMP_IDLE_MS_MAX) : PUMP_MS;
-        seen = progress;
         if (this.#clock.monotonicMs() > trimAtMs) {
           // The disk may take its time, and the stream is not to wait for it.
           trimAtMs = Number.POSITIVE_INFINITY;
@@ -370,7 +364,7 @@ export class TargetJob {
           });
         }
       }
-      await this.#clock.sleep(pauseMs, signal);
+      await this.#clock.sleep(pauseMs(life?.copy.work !== undefined), signal);
     }
   }
 

@@ -37,10 +37,6 @@ export class TargetQuestions {
     this.#routing = routing;
   }
 
-  get count(): number {
-    return this.#waiting.length;
-  }
-
   /** @throws {FrameError} when the target asks too much */
   hear({ recall, asks }: TargetState): void {
     if (recall === true) this.#waiting.length = 0;
