@@ -72,7 +72,11 @@ await withCleanup(async (cleanup) => {
   printResult({
     benchmark: "pgbench",
     machine: { ...machine, postgresql },
-    settings: { rounds, seconds, clients, scale, settings, loop: loop ?? null },
+    settings: {
+      ...{ rounds, seconds, clients, scale, settings },
+      loop: loop ?? null,
+      targetLoop: given.optional("target-loop") ?? null,
+    },
     results: [{ row: "tpc-b", unit: "transactions/s", ...comparison.result() }],
   });
 });

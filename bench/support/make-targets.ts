@@ -12,6 +12,7 @@ import { LagWatch } from "./lag-watch.ts";
 import { StandinLocal } from "./standin-local.ts";
 import { StandinServers } from "./standin-servers.ts";
 import { HEALTHY, mountIdOf, plainTarget, type Target } from "./target.ts";
+import { makeWorkFolder } from "./work-folder.ts";
 
 const MOUNT_MS = 20_000;
 const START_MS = 60_000;
@@ -22,6 +23,11 @@ export const TARGET_ARGUMENTS: Readonly<Record<string, Argument>> = {
       "folders to set up, of: bare, capture (alone, read and discarded), copy (kept too),\n" +
       "servers (kept by a second agent, over TLS on loopback)",
     default: "bare,capture,copy",
+  },
+  "target-loop": {
+    help:
+      "size of a fresh ext4 in a loop file for what the second of the servers keeps; else it is\n" +
+      "on the file system of the first, whose syncs then write what the replica has, too",
   },
   target: {
     help: "NAME=DIR: a folder to compare with, for example a mounted peer",
@@ -40,9 +46,14 @@ export async function makeTargets(
   given: Arguments,
 ): Promise<Target[]> {
   const targets: Target[] = [];
+  const targetLoop = given.optional("target-loop");
+  const targetWork =
+    targetLoop === undefined
+      ? work
+      : await makeWorkFolder(cleanup, { loopBytes: given.size("target-loop") });
   for (const name of given.list("own")) {
     console.error(`setting up ${name}`);
-    targets.push(await ownTarget(cleanup, work, name));
+    targets.push(await ownTarget(cleanup, { work, targetWork }, name));
   }
   for (const text of given.each("peer")) {
     const { name, value } = namedValue(text);
@@ -59,13 +70,17 @@ export async function makeTargets(
   return targets;
 }
 
-function ownTarget(cleanup: Cleanup, work: string, name: string): Target | Promise<Target> {
+function ownTarget(
+  cleanup: Cleanup,
+  { work, targetWork }: { readonly work: string; readonly targetWork: string },
+  name: string,
+): Target | Promise<Target> {
   const folder = `${work}/${name}`;
   mkdirSync(folder);
   if (name === "bare") return plainTarget(name, "bare", folder);
   if (name === "capture") return captureTarget(cleanup, name, folder);
   if (name === "copy") return copyTarget(cleanup, name, folder);
-  if (name === "servers") return serversTarget(cleanup, name, folder);
+  if (name === "servers") return serversTarget(cleanup, name, { folder, targetWork });
   throw new Error(`--own ${name}: there are bare, capture, copy and servers`);
 }
 
@@ -106,9 +121,14 @@ async function copyTarget(cleanup: Cleanup, name: string, folder: string): Promi
   };
 }
 
-async function serversTarget(cleanup: Cleanup, name: string, folder: string): Promise<Target> {
-  const servers = await StandinServers.start(cleanup, `${folder}-agents`);
-  await servers.protect(folder, `${folder}-replica`);
+async function serversTarget(
+  cleanup: Cleanup,
+  name: string,
+  { folder, targetWork }: { readonly folder: string; readonly targetWork: string },
+): Promise<Target> {
+  const home = `${folder}-agents`;
+  const servers = await StandinServers.start(cleanup, home, `${targetWork}/${name}-agents`);
+  await servers.protect(folder, `${targetWork}/${name}-replica`);
   await servers.untilProtected(START_MS);
   return {
     name,

@@ -35,14 +35,14 @@ export class StandinServers {
     this.#agents = agents;
   }
 
-  /** `home`: for the agents' state, the target's log in it: on the disk that is measured. */
-  static async start(cleanup: Cleanup, home: string): Promise<StandinServers> {
-    mkdirSync(home, { recursive: true });
+  /** `home` and `targetHome`: for the agents' state, the target's log among it. */
+  static async start(cleanup: Cleanup, home: string, targetHome = home): Promise<StandinServers> {
+    for (const folder of [home, targetHome]) mkdirSync(folder, { recursive: true });
     const [port1, port2] = [await freePort(), await freePort()];
     const first: Agent = { name: "first", state: `${home}/first`, port: port1, child: undefined };
     const second: Agent = {
       name: "second",
-      state: `${home}/second`,
+      state: `${targetHome}/second`,
       port: port2,
       child: undefined,
     };
