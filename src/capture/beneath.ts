@@ -59,6 +59,8 @@ export class Beneath {
   /** struct file_handle, then the mount id, an empty name, and ".". */
   readonly #memory = allocateNative(HANDLE_HEADER_BYTES + HANDLE_BYTES_MAX + 16);
   readonly #handle: Uint32Array;
+  /** Of the node that {@link willGo} was told of. */
+  readonly #leaving = new Uint32Array(2 + HANDLE_BYTES_MAX / 4);
   readonly #mountIdAt: number;
   /** Address of an empty name. */
   readonly emptyName: number;
@@ -112,6 +114,16 @@ export class Beneath {
    */
   pin(ino: number, isRegular: boolean): void {
     this.nodes.pin(ino, this.#handle, isRegular);
+  }
+
+  /** Call before the removal of a node that nothing holds: {@link unpinGone} is for this one. */
+  willGo(ino: number): void {
+    if (!this.nodes.handle(ino, this.#leaving)) this.#leaving.fill(0);
+  }
+
+  /** The node that was to go is gone, and its number may be another's since: that stays pinned. */
+  unpinGone(ino: number): void {
+    this.nodes.unpin(ino, this.#leaving);
   }
 
   /**

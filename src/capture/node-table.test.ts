@@ -177,6 +177,20 @@ test("NodeTable lets a pin and a hold live side by side", () => {
   assert.equal(read(table, 5), undefined);
 });
 
+test("NodeTable keeps a node that has the number of the one that is unpinned", () => {
+  const { table } = newTable();
+  table.remember(5, handle(1));
+  table.pin(5, handle(1), false);
+  // It was removed, and another made with its number, before it is unpinned.
+  table.remember(5, handle(100));
+  table.pin(5, handle(100), false);
+  table.unpin(5, handle(1));
+  assert.equal(table.forget(5, 2), undefined);
+  assert.equal(read(table, 5), 100, "the copy may ask for it");
+  table.unpin(5, handle(100));
+  assert.equal(read(table, 5), undefined);
+});
+
 test("NodeTable remembers whether the connection can hold files, and refuses other files", () => {
   const { path, table } = newTable();
   assert.equal(table.canHold, false);

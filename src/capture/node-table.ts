@@ -270,9 +270,12 @@ export class NodeTable {
     return this.#subtract(ino, count, 0);
   }
 
-  /** The node is gone, or will be when the kernel forgets it. */
-  unpin(ino: number): void {
-    this.#subtract(ino, 0, KEPT_FLAGS);
+  /**
+   * The node is gone, or will be when the kernel forgets it. `handle`: the one that it had, if
+   * another node may have its number by now.
+   */
+  unpin(ino: number, handle?: Uint32Array): void {
+    this.#subtract(ino, 0, KEPT_FLAGS, handle);
   }
 
   /** Whether the node is known to be a regular file. */
@@ -289,6 +292,7 @@ export class NodeTable {
     ino: number,
     lookups: number,
     flags: number,
+    handle?: Uint32Array,
   ): { id: number; flags: number } | undefined {
     const bucket = this.#bucket(ino);
     const partition = this.#lock(bucket);
@@ -299,7 +303,7 @@ export class NodeTable {
       before = slot;
       slot = this.#u32[this.#word(slot) + SLOT_NEXT] as number;
     }
-    if (slot !== NONE) {
+    if (slot !== NONE && (handle === undefined || this.#hasHandle(slot, handle))) {
       const word = this.#word(slot);
       const left = Math.max(0, (this.#u32[word + SLOT_LOOKUPS] as number) - lookups);
       const flagsLeft = (this.#u32[word + SLOT_FLAGS] as number) & ~flags;
@@ -312,6 +316,13 @@ export class NodeTable {
     }
     this.#unlock(partition);
     return released;
+  }
+
+  #hasHandle(slot: number, handle: Uint32Array): boolean {
+    const at = this.#word(slot) + SLOT_HANDLE_BYTES;
+    const words = 2 + (((handle[0] as number) + 3) >> 2);
+    for (let i = 0; i < words; i++) if (this.#u32[at + i] !== handle[i]) return false;
+    return true;
   }
 
   #drop(slot: number, before: number, bucket: number, partition: number): void {

@@ -16,6 +16,7 @@ import { type Hold, NO_HOLD, type WorkerContext } from "../worker-context.ts";
 import { recordAttributes } from "./attributes.ts";
 import { writeNames } from "./create.ts";
 
+const NO_NODE = 0;
 const REMOVE_BYTES = OP_HEADER_BYTES + TIME_BYTES + 256;
 const RENAME_BYTES = OP_HEADER_BYTES + 2 * TIME_BYTES + 512;
 
@@ -25,11 +26,18 @@ function holdIfLast(context: WorkerContext, statx: Statx): Hold {
   return isLast ? context.hold(statx.ino) : NO_HOLD;
 }
 
-/** After the removal: the connection's hold takes over from our own descriptors. */
+/**
+ * After the removal: the connection's hold takes over from our own descriptors. What is not held is
+ * gone, and was told of with `willGo`; what an engine removed that was killed then stays pinned, and
+ * is found to be gone by who opens it.
+ */
 function afterLoss(context: WorkerContext, ino: number, hold: Hold): void {
   const { beneath } = context;
-  beneath.nodes.unpin(ino);
-  if (hold.id !== 0 && !beneath.nodes.hold(ino, hold.id, hold.flags)) context.letGo(hold);
+  if (hold.id === 0) beneath.unpinGone(ino);
+  else {
+    beneath.nodes.unpin(ino);
+    if (!beneath.nodes.hold(ino, hold.id, hold.flags)) context.letGo(hold);
+  }
   beneath.purge(ino);
 }
 
@@ -55,6 +63,7 @@ function remove(context: WorkerContext, request: Request): number {
   locks.lockAll(parent, ino, 0, 0);
   const records = recorder.confirm(begun, REMOVE_BYTES);
   const flags = request.opcode === Opcode.rmdir ? AT_REMOVEDIR : 0;
+  beneath.willGo(isGone ? NO_NODE : ino);
   const result = isGone ? 0 : unlinkatAt(use.fd, name, flags);
   if (result === 0) {
     if (!records) recorder.lose();
@@ -144,7 +153,7 @@ function rename(context: WorkerContext, request: Request): number {
 
 /** Both directories are in `use` and `use2`. */
 function renameBetween(context: WorkerContext, request: Request, renaming: Renaming): number {
-  const { locks, recorder, statx, statx2, use, use2 } = context;
+  const { beneath, locks, recorder, statx, statx2, use, use2 } = context;
   const from = request.address(renaming.nameAt);
   const to = request.address(renaming.nameEnd + 1);
   const past = recorder.past(request);
@@ -164,6 +173,7 @@ function renameBetween(context: WorkerContext, request: Request, renaming: Renam
   const begun = recorder.begin(request, RENAME_BYTES, ino, target, loss);
   locks.lockAll(renaming.parent, renaming.newParent, ino, target);
   const records = recorder.confirm(begun, RENAME_BYTES);
+  beneath.willGo(isDone ? NO_NODE : target);
   const result = isDone ? 0 : renameat2At(use.fd, from, use2.fd, to, renaming.flags);
   if (result === 0) {
     if (!records) recorder.lose();
