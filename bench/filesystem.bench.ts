@@ -111,6 +111,7 @@ await withCleanup(async (cleanup) => {
     entries: given.number("entries"),
     workers: given.number("workers"),
     fileSystem: loop === undefined ? `that of ${given.text("in")}` : `fresh ext4 of ${loop}`,
+    targetLoop: given.optional("target-loop") ?? null,
     targets: targets.map(({ name, kind }) => ({ name, kind })),
   };
   printResult({ benchmark: "filesystem", machine, settings, results });

@@ -47,10 +47,11 @@ export async function makeTargets(
 ): Promise<Target[]> {
   const targets: Target[] = [];
   const targetLoop = given.optional("target-loop");
+  const parent = given.text("in");
   const targetWork =
     targetLoop === undefined
       ? work
-      : await makeWorkFolder(cleanup, { loopBytes: given.size("target-loop") });
+      : await makeWorkFolder(cleanup, { parent, loopBytes: given.size("target-loop") });
   for (const name of given.list("own")) {
     console.error(`setting up ${name}`);
     targets.push(await ownTarget(cleanup, { work, targetWork }, name));

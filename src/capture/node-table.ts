@@ -181,6 +181,8 @@ export class NodeTable {
     const found = this.#find(ino, bucket);
     if (found !== NONE) {
       const word = this.#word(found);
+      // The pin was that of a node that is gone. Whoever removes it finds another's handle here.
+      if (!this.#hasHandle(found, handle)) this.#u32[word + SLOT_FLAGS]! &= ~KEPT_FLAGS;
       this.#copyHandle(word, handle);
       this.#u32[word + SLOT_LOOKUPS] = (this.#u32[word + SLOT_LOOKUPS] as number) + lookups;
       this.#u32[word + SLOT_FLAGS] = (this.#u32[word + SLOT_FLAGS] as number) | flags;

@@ -28,7 +28,7 @@ export const HeaderAt = {
   head: 64,
   /** f64: last LSN that the reader is done with. */
   applied: 128,
-  /** i32: 1 while the reader sleeps on `doorbell`. */
+  /** i32: 1 while the reader sleeps on `doorbell`, and nobody is about to wake it. */
   readerWaiting: 192,
   /** i32: futex word of the reader. */
   doorbell: 196,

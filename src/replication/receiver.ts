@@ -12,8 +12,8 @@
  * - ends a connection for good when told to `close` it, and then need not say `closed`;
  * - has one sync under way at most, and answers it with `synced` or `refused`. When the log failed
  *   otherwise there is no event for it: it opens the log anew and makes a new receiver from that;
- * - brings a `tick` several times in a heartbeat, and while ops wait for a sync every few
- *   milliseconds, since a pause ends with an event.
+ * - brings a `tick` several times in a heartbeat, and while ops wait for a sync each 20 ms or
+ *   sooner, since a pause ends with an event.
  */
 import { assert, unreachable } from "../base/assert.ts";
 

@@ -26,7 +26,14 @@ export interface WorkloadSide {
 function stopsOf(t: TestContext): WorkloadSide["beforeEnd"] {
   const stops: (() => unknown)[] = [];
   t.after(async () => {
-    for (const stop of stops.toReversed()) await stop();
+    for (const stop of stops.toReversed()) {
+      try {
+        await stop();
+      } catch (error) {
+        // The runner would skip all that is to be cleared behind it.
+        t.diagnostic(`not stopped: ${(error as Error).message}`);
+      }
+    }
   });
   return (stop) => stops.push(stop);
 }

@@ -14,6 +14,7 @@ import type {
 } from "../../protocol/stream-messages.ts";
 import type { OpStore } from "../../replication/op-store.ts";
 import type { StreamSourceOptions } from "../../replication/stream-source.ts";
+import { isCopying } from "./pace.ts";
 import { RelayedTarget } from "./relayed-target.ts";
 import type { SourceRecord } from "./source-record.ts";
 import { TargetLink } from "./target-link.ts";
@@ -107,9 +108,8 @@ export class JobTargets {
     return Math.min(...this.#links.map((link) => link.durable));
   }
 
-  /** Some target asks, and gets answers. */
   get isCopying(): boolean {
-    return this.all.some(({ copy }) => (copy?.work ?? null) !== null);
+    return this.all.some(({ copy }) => isCopying(copy));
   }
 
   /** Called often. `headLsn`: the last that was given out; see {@link TargetLink.pump}. */

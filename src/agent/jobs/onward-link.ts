@@ -19,6 +19,7 @@ import { DurableOps } from "../../replication/durable-ops.ts";
 import { type LimitSettings, ScheduledLimit } from "../../replication/scheduled-limit.ts";
 import { StreamSource, type StreamSourceOptions } from "../../replication/stream-source.ts";
 import { PeerRefusedError } from "../peer-network.ts";
+import { isCopying } from "./pace.ts";
 
 /** How the link is, is told not more often. */
 const TELL_MS = 20;
@@ -53,7 +54,7 @@ export class OnwardLink {
   /** The log is of no use up to here. */
   #damagedTo = 0;
   #lastWhy = "";
-  /** What is to be said of the copy; undefined: it was said. */
+  /** What the target last said of its copy; undefined while it is away. */
   #copy: TargetCopy | undefined;
   #told = "";
   #toldAtMs = Number.NEGATIVE_INFINITY;
@@ -137,6 +138,10 @@ export class OnwardLink {
       }
       throw error;
     }
+  }
+
+  get isCopying(): boolean {
+    return isCopying(this.#copy);
   }
 
   #onTarget({ copy, ...others }: TargetState): void {

@@ -80,6 +80,10 @@ export class OnwardLinks {
     }
   }
 
+  get isCopying(): boolean {
+    return this.all.some((link) => link.isCopying);
+  }
+
   /** Called often. */
   pump(): void {
     for (const link of this.all) link.pump();

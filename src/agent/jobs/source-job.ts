@@ -389,7 +389,7 @@ export class SourceJob {
         seenAtMs = clock.monotonicMs() + SEEN_MS;
         if (available > this.#record.lsnSeen) this.#save({ lsnSeen: available });
       }
-      await clock.sleep(pauseMs(this.#targets.isCopying), signal);
+      await clock.sleep(pauseMs(this.#targets.isCopying || this.#store.isFilling), signal);
     }
   }
 

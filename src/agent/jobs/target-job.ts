@@ -364,7 +364,7 @@ export class TargetJob {
           });
         }
       }
-      await this.#clock.sleep(pauseMs(life?.copy.work !== undefined), signal);
+      await this.#clock.sleep(pauseMs(life?.isCopying === true), signal);
     }
   }
 

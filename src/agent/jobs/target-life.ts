@@ -22,6 +22,7 @@ import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import type { ConnectOnward } from "./onward-link.ts";
 import { OnwardLinks } from "./onward-links.ts";
 import { openOwnerMapper } from "./owner-names.ts";
+import { isCopying } from "./pace.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
 
 /** Records that wait for the applier; behind it there is the log. */
@@ -179,6 +180,12 @@ export class TargetLife {
 
   sample(): RingSample {
     return this.#gauge.sample();
+  }
+
+  /** This target, or one behind it, asks and is answered. */
+  get isCopying(): boolean {
+    const { work = null, isPaused } = this.copy;
+    return this.onward.isCopying || (this.stream.isConnected && isCopying({ work, isPaused }));
   }
 
   /** Called often. */

@@ -27,9 +27,9 @@ function holdIfLast(context: WorkerContext, statx: Statx): Hold {
 }
 
 /**
- * After the removal: the connection's hold takes over from our own descriptors. What is not held is
- * gone, and was told of with `willGo`; what an engine removed that was killed then stays pinned, and
- * is found to be gone by who opens it.
+ * After the removal: the connection's hold takes over from our own descriptors. What is not held
+ * may have left its number to another node, and was told of with `willGo`. What an engine removed
+ * that was killed then stays pinned until another node has its number; who opens it finds it gone.
  */
 function afterLoss(context: WorkerContext, ino: number, hold: Hold): void {
   const { beneath } = context;
