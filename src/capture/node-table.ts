@@ -170,7 +170,10 @@ export class NodeTable {
     this.#add(ino, handle, 1, 0);
   }
 
-  /** As {@link remember}, until {@link unpin} and without a count. */
+  /**
+   * As {@link remember}, until {@link unpin} and without a count. What was known of a node that had
+   * the number before is forgotten.
+   */
   pin(ino: number, handle: Uint32Array, isRegular: boolean): void {
     this.#add(ino, handle, 0, isRegular ? KEPT_FLAGS : NODE_FLAG_PINNED);
   }
@@ -181,11 +184,11 @@ export class NodeTable {
     const found = this.#find(ino, bucket);
     if (found !== NONE) {
       const word = this.#word(found);
-      // The pin was that of a node that is gone. Whoever removes it finds another's handle here.
-      if (!this.#hasHandle(found, handle)) this.#u32[word + SLOT_FLAGS]! &= ~KEPT_FLAGS;
       this.#copyHandle(word, handle);
       this.#u32[word + SLOT_LOOKUPS] = (this.#u32[word + SLOT_LOOKUPS] as number) + lookups;
-      this.#u32[word + SLOT_FLAGS] = (this.#u32[word + SLOT_FLAGS] as number) | flags;
+      const before = this.#u32[word + SLOT_FLAGS] as number;
+      const stays = flags === 0 ? before : before & ~KEPT_FLAGS;
+      this.#u32[word + SLOT_FLAGS] = stays | flags;
     } else {
       const slot = this.#allocate(partition);
       if (slot === NONE) {

@@ -186,6 +186,8 @@ function tmpfile(context: WorkerContext, request: Request, reply: Reply): number
     close(fd);
     return failed;
   }
+  // What had the number before may still be pinned; this one goes when the kernel forgets it.
+  beneath.nodes.unpin(statx.ino);
   context.writeKnownEntry(reply, 0);
   if (records) {
     fillNode(context, recorder.start(OpKind.tmpfile, context.mount, statx.ino));
