@@ -116,7 +116,10 @@ export class Beneath {
     this.nodes.pin(ino, this.#handle, isRegular);
   }
 
-  /** Call before the removal of a node that nothing holds: {@link unpinGone} is for this one. */
+  /**
+   * Call before a node may be removed: {@link unpinGone} is for this one. 0: for none, since what
+   * was removed is not known to be what has the number now.
+   */
   willGo(ino: number): void {
     if (!this.nodes.handle(ino, this.#leaving)) this.#leaving.fill(0);
   }

@@ -379,6 +379,7 @@ export class SourceJob {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     const { clock } = this.#parts;
+    let seen = 0;
     let seenAtMs = 0;
     while (!signal.aborted) {
       const available = this.#store.look();
@@ -389,7 +390,10 @@ export class SourceJob {
         seenAtMs = clock.monotonicMs() + SEEN_MS;
         if (available > this.#record.lsnSeen) this.#save({ lsnSeen: available });
       }
-      await clock.sleep(pauseMs(this.#targets.isCopying || this.#store.isFilling), signal);
+      // A ring that is only full, of what waits for a target that is away, is in no hurry.
+      const isFilling = available > seen && this.#store.isFilling;
+      seen = available;
+      await clock.sleep(pauseMs(this.#targets.isCopying || isFilling), signal);
     }
   }
 

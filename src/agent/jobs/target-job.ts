@@ -359,8 +359,8 @@ export class TargetJob {
         if (this.#clock.monotonicMs() > trimAtMs) {
           // The disk may take its time, and the stream is not to wait for it.
           trimAtMs = Number.POSITIVE_INFINITY;
-          void this.#trim(life).then((pauseMs) => {
-            trimAtMs = this.#clock.monotonicMs() + pauseMs;
+          void this.#trim(life).then((waitMs) => {
+            trimAtMs = this.#clock.monotonicMs() + waitMs;
           });
         }
       }
