@@ -51,6 +51,15 @@ async function withMail(t: TestContext, ...options: string[]): Promise<Servers> 
   return servers;
 }
 
+/** As {@link withMail}; then the source is lost, and the target shows the folder at `at`. */
+async function promoted(t: TestContext): Promise<{ servers: Servers; at: string }> {
+  const servers = await withMail(t);
+  servers.killSource();
+  const at = join(servers.home, "promoted");
+  servers.target.json("promote", "data", "--at", at);
+  return { servers, at };
+}
+
 test("a folder in use is mirrored and kept, verified, and given back", {
   skip,
   timeout,
@@ -174,10 +183,7 @@ test("the new primary is protected by the old source, when that is back", {
   skip,
   timeout,
 }, async (t) => {
-  const servers = await withMail(t);
-  servers.killSource();
-  const at = join(servers.home, "promoted");
-  servers.target.json("promote", "data", "--at", at);
+  const { servers, at } = await promoted(t);
   await servers.source.start();
   const writer = openSync(join(at, "open"), "w");
   writeSync(writer, "before ");
@@ -203,10 +209,7 @@ test("a promoted folder is shown and captured again when its machine was restart
   skip,
   timeout,
 }, async (t) => {
-  const servers = await withMail(t);
-  servers.killSource();
-  const at = join(servers.home, "promoted");
-  servers.target.json("promote", "data", "--at", at);
+  const { servers, at } = await promoted(t);
   servers.target.kill();
   await servers.target.ended();
   servers.killCapture();

@@ -43,9 +43,9 @@ export class ImapClient {
   }
 
   /**
-   * Makes a mailbox if there is none. Dovecot 2.3 may answer ALREADYEXISTS to who was the only one
-   * to create it: a delivery that looks at the list of mailboxes finds the folder without its `cur`
-   * and makes that. (Seen on plain ext4 in 45 of 540 creations while mail came in.)
+   * Makes a mailbox if there is none. Dovecot 2.3.19 may answer ALREADYEXISTS to who was the only
+   * one to create it, on plain ext4, too: in 45 of 540 creations while mail came in. By its source,
+   * who opens a maildir that lacks `cur` makes it; who opens it so early was not looked for.
    */
   async create(mailbox: string): Promise<void> {
     try {
