@@ -1,4 +1,5 @@
 /** Divides the memory that an operator grants the ring. Pure. */
+import { PAGE_BYTES } from "../base/bytes.ts";
 import { StandinError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { RingOptions } from "../journal/ring-layout.ts";
@@ -9,7 +10,6 @@ export const RING_BYTES_DEFAULT: number = 64 * 1024 * 1024;
 const ARENA_BYTES_MIN = 4 * 1024 * 1024;
 /** More than the least, so that a burst of large writes does not wait for the reader at once. */
 const ARENA_BYTES_DEFAULT_MIN = 7 * 1024 * 1024;
-const PAGE_BYTES = 4096;
 const INDEX_SLOT_BYTES = 32;
 const INDEX_SLOTS_MIN = 4096;
 /** One LSN for each 256 bytes: most ops are small, and one slot costs an eighth of that. */

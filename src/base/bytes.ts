@@ -7,6 +7,9 @@
 
 export const TWO_32 = 4294967296;
 
+/** Of memory and of files' blocks, as the kernel has it on x86-64. */
+export const PAGE_BYTES = 4096;
+
 /** Largest number that the two halves carry exactly. */
 export const U53_MAX: number = Number.MAX_SAFE_INTEGER;
 

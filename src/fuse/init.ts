@@ -1,4 +1,5 @@
 /** The first exchange on a connection: what the kernel offers and what this server takes. */
+import { PAGE_BYTES } from "../base/bytes.ts";
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR, PROTOCOL_MINOR_MIN } from "./abi.ts";
 import { INIT_OUT_BYTES, InitFlag, InitFlag2 } from "./abi.ts";
 import type { Reply, Request } from "./message.ts";
@@ -6,7 +7,6 @@ import type { Reply, Request } from "./message.ts";
 /** Largest write that the kernel may send in one request. */
 export const MAX_WRITE_BYTES: number = 1 << 20;
 
-const PAGE_BYTES = 4096;
 const MAX_BACKGROUND = 64;
 const CONGESTION_THRESHOLD = 48;
 

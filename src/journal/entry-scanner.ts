@@ -8,6 +8,7 @@ import {
   type EntryHeader,
   entryBytes,
   isEntrySound,
+  isFiller,
 } from "./segment-format.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -42,13 +43,20 @@ export class EntryScanner {
   }
 
   /**
-   * The next entry before `end`, undefined when the last one ended there. Stays where it is when it
-   * finds none. The payload is a view of bytes that are not used again. Rejects with the system's
-   * error.
+   * The next entry before `end`, undefined when there is none any more: it is then at `end`. Where
+   * something is unsound it stands before that. The payload is a view of bytes that are not used
+   * again. Rejects with the system's error.
    */
   async next(end: number): Promise<ScannedEntry | Unsound | undefined> {
+    for (;;) {
+      if (this.position === end) return undefined;
+      const scanned = await this.#nextOrFiller(end);
+      if (isUnsound(scanned) || !isFiller(scanned.header)) return scanned;
+    }
+  }
+
+  async #nextOrFiller(end: number): Promise<ScannedEntry | Unsound> {
     const { position } = this;
-    if (position === end) return undefined;
     if (end - position < ENTRY_HEADER_BYTES) return { problem: this.#at("an entry is cut") };
     if (!(await this.#fill(ENTRY_HEADER_BYTES, end))) return { problem: this.#at("it is cut") };
     const header = decodeEntryHeader(this.#chunk, position - this.#chunkAt);
@@ -67,10 +75,11 @@ export class EntryScanner {
   }
 
   #judgeHeader(header: EntryHeader, end: number): string | undefined {
-    if (header.length === 0 || header.length > ENTRY_PAYLOAD_BYTES_MAX) return "there is no entry";
+    const isEmpty = header.length === 0 && !isFiller(header);
+    if (isEmpty || header.length > ENTRY_PAYLOAD_BYTES_MAX) return "there is no entry";
     if (this.position + entryBytes(header.length) > end) return "an entry is cut";
     if (header.firstLsn !== this.nextLsn) return `LSN ${this.nextLsn} does not follow`;
-    if (header.lastLsn < header.firstLsn) return "an entry has LSNs in no order";
+    if (header.lastLsn < header.firstLsn - 1) return "an entry has LSNs in no order";
     if (header.syncedBytes > this.position) return "an entry says that what follows was durable";
     return undefined;
   }

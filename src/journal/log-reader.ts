@@ -114,10 +114,10 @@ export class LogReader {
       const scanner = await this.#scannerAt(place);
       const scanned = await this.#io(segment, scanner.next(this.#endOf(segment)));
       this.#refuseTrimmed(); // its file may be another segment's by now
+      const { position, nextLsn: following } = scanner;
+      this.#place = { segment, position, nextLsn: following };
       if (scanned === undefined) continue;
       if (isUnsound(scanned)) throw logDamaged(segment.name, scanned.problem);
-      const { position, nextLsn } = scanner;
-      this.#place = { segment, position, nextLsn };
       const { firstLsn, lastLsn, flags } = scanned.header;
       if (lastLsn < this.#nextLsn) continue;
       this.#nextLsn = lastLsn + 1;

@@ -12,7 +12,7 @@
  * Records lie in per-writer arenas and only the index is shared, so that a writer can let the
  * kernel read a request straight to the place where its record will stay.
  */
-import { alignUp } from "../base/bytes.ts";
+import { alignUp, PAGE_BYTES } from "../base/bytes.ts";
 
 export const RING_MAGIC = 0x4e545352; // "RSTN"
 export const RING_VERSION = 1;
@@ -93,8 +93,6 @@ export interface RingLayout extends RingOptions {
   readonly dataAt: number;
   readonly totalBytes: number;
 }
-
-const PAGE_BYTES = 4096;
 
 export function ringLayout(options: RingOptions): RingLayout {
   const arenaLinesAt = HEADER_BYTES;

@@ -24,9 +24,13 @@
  *     28  u32 synced         so many bytes / 8 of this file were durable before this was written
  *
  * `synced` tells a torn tail from damage: what a later entry says was durable cannot be torn.
+ *
+ * An entry whose lastLsn is below its firstLsn is a filler: its payload is not looked at, and its
+ * checksum is as if it had none. A large payload stands between two of them, so that it begins at a
+ * page's start, and what follows does, too: whole pages can be written around the page cache.
  */
 import { crc32 } from "node:zlib";
-import { alignUp, readU64, TWO_32, writeU64 } from "../base/bytes.ts";
+import { alignUp, PAGE_BYTES, readU64, TWO_32, writeU64 } from "../base/bytes.ts";
 import { hash32 } from "../platform/hash.ts";
 import { FRAME_PAYLOAD_BYTES_MAX } from "../protocol/frame.ts";
 
@@ -39,7 +43,7 @@ export const ENTRY_PAYLOAD_BYTES_MAX: number = FRAME_PAYLOAD_BYTES_MAX;
 export const SEGMENT_BYTES_MAX: number = 8 * (TWO_32 - 1);
 
 const MAGIC = new TextEncoder().encode("STANDLOG");
-const VERSION = 2;
+const VERSION = 3;
 const EXTENSION = ".log";
 
 export interface SegmentHeader {
@@ -121,31 +125,54 @@ export function payloadChecksum(payload: Uint8Array): number {
   return hash32(payload);
 }
 
-export interface EntryToWrite {
-  readonly firstLsn: number;
-  readonly lastLsn: number;
-  readonly flags: number;
-  readonly payload: Uint8Array;
-  readonly payloadChecksum: number;
-}
+/** An entry's fields but for its checksum. */
+export type EntryFields = Omit<EntryHeader, "checksum">;
 
-/** Writes the entry's header to `into` at `at`; its payload is to follow. */
+/** Writes an entry's header to `into` at `at`; its payload is to follow. */
 export function encodeEntryHeader(
   into: Uint8Array,
   at: number,
-  entry: EntryToWrite,
-  syncedBytes: number,
+  fields: EntryFields,
+  checksumOfPayload: number,
   segmentHeader: Uint8Array,
 ): void {
   const bytes = into.subarray(at, at + ENTRY_HEADER_BYTES);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  view.setUint32(0, entry.payload.length, true);
+  view.setUint32(0, fields.length, true);
   view.setUint32(4, 0, true);
-  writeU64(view, 8, entry.firstLsn);
-  writeU64(view, 16, entry.lastLsn);
-  view.setUint32(24, entry.flags, true);
-  view.setUint32(28, syncedBytes / 8, true);
-  view.setUint32(4, crc32(segmentHeader, crc32(bytes, entry.payloadChecksum)), true);
+  writeU64(view, 8, fields.firstLsn);
+  writeU64(view, 16, fields.lastLsn);
+  view.setUint32(24, fields.flags, true);
+  view.setUint32(28, fields.syncedBytes / 8, true);
+  view.setUint32(4, crc32(segmentHeader, crc32(bytes, checksumOfPayload)), true);
+}
+
+/** In place of a payload's, where it is not looked at. */
+const NO_CHECKSUM = 0;
+
+/** From `position` to a page's start, by way of a filler's header unless nothing is to fill. */
+export function fillerBytes(position: number): number {
+  const rest = alignUp(position, PAGE_BYTES) - position;
+  return rest === 0 || rest >= ENTRY_HEADER_BYTES ? rest : rest + PAGE_BYTES;
+}
+
+/** Fills `bytes` of `into` at `at` with a filler; more than 0 must be enough for its header. */
+export function encodeFiller(
+  into: Uint8Array,
+  at: number,
+  bytes: number,
+  { nextLsn, syncedBytes }: { readonly nextLsn: number; readonly syncedBytes: number },
+  segmentHeader: Uint8Array,
+): void {
+  if (bytes === 0) return;
+  const length = bytes - ENTRY_HEADER_BYTES;
+  const fields = { length, firstLsn: nextLsn, lastLsn: nextLsn - 1, flags: 0, syncedBytes };
+  into.fill(0, at, at + bytes);
+  encodeEntryHeader(into, at, fields, NO_CHECKSUM, segmentHeader);
+}
+
+export function isFiller({ firstLsn, lastLsn }: EntryHeader): boolean {
+  return lastLsn < firstLsn;
 }
 
 /** Reads a header without judging it; `bytes` has room for it at `at`. */
@@ -166,7 +193,10 @@ export function syncedBytesAt(view: DataView, at: number): number {
   return view.getUint32(at + 28, true) * 8;
 }
 
-/** True when the whole entry at `at` is as it was written. All of it must be in `bytes`. */
+/**
+ * True when the whole entry at `at` is as it was written; of a filler, its header. All of that must
+ * be in `bytes`.
+ */
 export function isEntrySound(
   bytes: Uint8Array,
   at: number,
@@ -175,12 +205,13 @@ export function isEntrySound(
 ): boolean {
   const payloadAt = at + ENTRY_HEADER_BYTES;
   const payloadEnd = payloadAt + header.length;
+  const hasPayload = !isFiller(header);
   const head = bytes.slice(at, payloadAt);
   head.fill(0, 4, 8);
-  const found = crc32(
-    segmentHeader,
-    crc32(head, payloadChecksum(bytes.subarray(payloadAt, payloadEnd))),
-  );
+  const ofPayload = hasPayload
+    ? payloadChecksum(bytes.subarray(payloadAt, payloadEnd))
+    : NO_CHECKSUM;
+  if (crc32(segmentHeader, crc32(head, ofPayload)) !== header.checksum) return false;
   const padding = bytes.subarray(payloadEnd, at + entryBytes(header.length));
-  return found === header.checksum && padding.every((byte) => byte === 0);
+  return !hasPayload || padding.every((byte) => byte === 0);
 }

@@ -5,7 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendSome, payloadOf, readAll, streamId } from "../../test/support/log-entries.ts";
+import {
+  appendInPages,
+  appendSome,
+  payloadOf,
+  readAll,
+  streamId,
+} from "../../test/support/log-entries.ts";
 import { Prng } from "../base/prng.ts";
 import { MemoryLogFiles } from "../platform/memory-log-files.ts";
 import type { LogReader } from "./log-reader.ts";
@@ -38,7 +44,7 @@ class Model {
 
   async open(): Promise<void> {
     this.log = await SegmentLog.open(this.files, {
-      segmentBytes: this.prng.pick([200, 1000, 4000]),
+      segmentBytes: this.prng.pick([200, 1000, 4000, 60_000]),
       recentBytes: this.prng.pick([0, 1000, 1e6]),
       sparesMax: this.prng.pick([0, 1, 3]),
     });
@@ -94,6 +100,7 @@ async function append({ log, appended, prng, streams }: Model): Promise<void> {
   if (streams.length === 0) return;
   const first = log.appendedLsn + 1;
   appendSome(log, 1 + prng.int(6));
+  if (prng.chance(0.2)) appendInPages(log);
   for (let lsn = first; lsn <= log.appendedLsn; lsn++) appended.push(lsn);
 }
 
@@ -161,7 +168,7 @@ async function read(model: Model): Promise<void> {
 }
 
 async function fullDisk(model: Model): Promise<void> {
-  model.files.capacityBytes = model.log.bytes + model.prng.int(1500);
+  model.files.capacityBytes = model.log.bytes + model.prng.int(model.prng.pick([1500, 30_000]));
   try {
     await syncsAtOnce(model);
   } finally {

@@ -16,16 +16,14 @@
 import { assert } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
 import type { LogFile, LogFiles } from "../platform/log-files.ts";
-import { encodeBatch } from "./entry-batch.ts";
+import { encodeBatch, type EntryToWrite, entryBytesMax } from "./entry-batch.ts";
 import { ioError, isLogFull, logFull, logIo, logTrimmed } from "./log-error.ts";
 import { LogReader, type ReadableLog, type ReadUntil } from "./log-reader.ts";
 import { RecentEntries } from "./recent-entries.ts";
 import { createSegment, linkBehind, type Segment, SpaceGuard, writeAtEnd } from "./segment.ts";
 import {
   ENTRY_PAYLOAD_BYTES_MAX,
-  type EntryToWrite,
   type LogEntry,
-  entryBytes,
   payloadChecksum,
   SEGMENT_HEADER_BYTES,
   STREAM_ID_BYTES,
@@ -58,6 +56,12 @@ export interface AppendedEntry {
   readonly payload: Uint8Array;
   /** As of payloadChecksum(), for who has it already. */
   readonly payloadChecksum?: number;
+  /**
+   * The payload's memory with one page before it and two behind its last byte, of pageMemory():
+   * what surrounds the payload is the log's to change. It is written around the page cache then,
+   * which spares a large payload a copy and others what they have in that cache.
+   */
+  readonly pages?: Uint8Array | undefined;
   /** 32 bits, kept and handed back by a reader. Default 0. */
   readonly flags?: number;
 }
@@ -195,7 +199,7 @@ export class SegmentLog {
    * it. @throws LOG_IO when the log has failed
    */
   append(entry: AppendedEntry): void {
-    const { firstLsn, lastLsn, payload, flags = 0 } = entry;
+    const { firstLsn, lastLsn, payload, flags = 0, pages } = entry;
     if (this.#failure !== undefined) throw this.#failure;
     assert(!this.#isClosed && !this.#isStarting, "SegmentLog.append: the log is open");
     assert(this.#segments.length > 0, "SegmentLog.append: a stream was started");
@@ -206,8 +210,9 @@ export class SegmentLog {
     assert(payload.length > 0, "SegmentLog.append: there is a payload");
     assert(payload.length <= ENTRY_PAYLOAD_BYTES_MAX, "SegmentLog.append: the payload is bounded");
     const checksum = entry.payloadChecksum ?? payloadChecksum(payload);
-    this.#queue.push({ firstLsn, lastLsn, flags, payload, payloadChecksum: checksum });
-    this.#queuedBytes += entryBytes(payload.length);
+    const queued = { firstLsn, lastLsn, flags, payload, payloadChecksum: checksum, pages };
+    this.#queue.push(queued);
+    this.#queuedBytes += entryBytesMax(queued);
     this.#appendedLsn = lastLsn;
   }
 
@@ -364,7 +369,7 @@ export class SegmentLog {
       if (first === undefined || last === undefined || first.firstLsn > lsn) return;
       const room = this.#segmentBytes - last.bytes;
       const isEmpty = last.bytes === SEGMENT_HEADER_BYTES;
-      if (!isEmpty && entryBytes(first.payload.length) > room) {
+      if (!isEmpty && entryBytesMax(first) > room) {
         await this.#addSegment(last.header.stream, first.firstLsn);
       } else {
         await this.#writeBatch(last, Math.min(room, BATCH_BYTES));
@@ -374,22 +379,26 @@ export class SegmentLog {
 
   /** As many queued entries as fit in `bytesMax` and the log's limits, at least one. */
   async #writeBatch(segment: Segment, bytesMax: number): Promise<void> {
-    const first = entryBytes((this.#queue[0] as EntryToWrite).payload.length);
+    const first = entryBytesMax(this.#queue[0] as EntryToWrite);
     const room = await this.#roomFor(Math.min(bytesMax, this.#queuedBytes), first);
     let [count, bytes] = [0, 0];
-    for (const { payload } of this.#queue) {
-      const more = entryBytes(payload.length);
+    for (const entry of this.#queue) {
+      const more = entryBytesMax(entry);
       if (count > 0 && bytes + more > room) break;
       bytes += more;
       count++;
     }
     const entries = this.#queue.slice(0, count);
-    const pieces = encodeBatch(entries, segment.durableBytes, segment.headerBytes);
+    const { bytes: position, durableBytes: syncedBytes, isReused: isOverOld } = segment;
+    const place = { position, syncedBytes, isOverOld };
+    const { pieces, ends } = encodeBatch(entries, place, segment.headerBytes);
     await writeAtEnd(segment, this.#file as LogFile, pieces);
     this.#queue.splice(0, count);
     this.#queuedBytes -= bytes;
     this.#space.wrote(bytes);
-    for (const entry of entries) this.#wrote(segment, entry);
+    for (const [index, entry] of entries.entries()) {
+      this.#wrote(segment, entry, ends[index] as number);
+    }
     this.#wake("written");
   }
 
@@ -406,13 +415,14 @@ export class SegmentLog {
     return Math.min(most, ownRoom, diskRoom);
   }
 
-  #wrote(segment: Segment, { firstLsn, lastLsn, flags, payload }: EntryToWrite): void {
+  #wrote(segment: Segment, written: EntryToWrite, end: number): void {
     const { stream } = segment.header;
-    segment.bytes += entryBytes(payload.length);
+    const { firstLsn, lastLsn, flags, payload } = written;
+    segment.bytes = end;
     segment.lastLsn = lastLsn;
     this.#lastLsn = lastLsn;
     const entry = { stream, firstLsn, lastLsn, flags, payload };
-    this.#recent.push({ entry, segment, end: segment.bytes });
+    this.#recent.push({ entry, segment, end });
   }
 
   async #syncLast(): Promise<void> {

@@ -17,6 +17,7 @@ import {
   ENTRY_PAYLOAD_BYTES_MAX,
   entryBytes,
   isEntrySound,
+  isFiller,
   isSegmentName,
   SEGMENT_HEADER_BYTES,
   segmentName,
@@ -133,6 +134,7 @@ async function refuseDamage(
     const header = decodeEntryHeader(rest, at);
     if (header.length === 0 || header.length > ENTRY_PAYLOAD_BYTES_MAX) continue;
     if (at + entryBytes(header.length) > found || header.firstLsn < scanner.nextLsn) continue;
+    if (isFiller(header)) continue;
     if (isEntrySound(rest, at, header, segment.headerBytes)) {
       throw logDamaged(segment.name, problem);
     }

@@ -18,6 +18,8 @@ export interface Segment {
   durableBytes: number;
   /** Of its last entry; its first LSN - 1 when there is none. */
   lastLsn: number;
+  /** Its file was another's, and has that one's bytes behind its own. */
+  readonly isReused: boolean;
   /** It was removed, or replaced by one that begins with the same LSN. */
   isGone: boolean;
 }
@@ -41,7 +43,12 @@ export function isLeftover(name: string): boolean {
   return name.endsWith(UNFINISHED) || name.endsWith(SPARE);
 }
 
-export function segmentOf(header: SegmentHeader, bytes: number, lastLsn: number): Segment {
+export function segmentOf(
+  header: SegmentHeader,
+  bytes: number,
+  lastLsn: number,
+  isReused = false,
+): Segment {
   return {
     name: segmentName(header.firstLsn),
     header,
@@ -49,6 +56,7 @@ export function segmentOf(header: SegmentHeader, bytes: number, lastLsn: number)
     bytes,
     durableBytes: bytes,
     lastLsn,
+    isReused,
     isGone: false,
   };
 }
@@ -63,8 +71,9 @@ export async function createSegment(
   header: SegmentHeader,
   spares: SpareFiles,
 ): Promise<{ segment: Segment; file: LogFile }> {
-  const segment = segmentOf(header, SEGMENT_HEADER_BYTES, header.firstLsn - 1);
   const spare = spares.take();
+  const isReused = spare !== undefined;
+  const segment = segmentOf(header, SEGMENT_HEADER_BYTES, header.firstLsn - 1, isReused);
   const from = spare ?? segment.name + UNFINISHED;
   let file: LogFile | undefined;
   try {

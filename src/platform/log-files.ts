@@ -5,11 +5,18 @@
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, statfs, unlink } from "node:fs/promises";
 
+import { PAGE_BYTES } from "../base/bytes.ts";
+import { isWholePages } from "./page-memory.ts";
+
 /** One open file. Operations reject with the system's error, whose `code` tells which. */
 export interface LogFile {
   /** Fills `into` from `position` as far as there are bytes; how many there were. */
   read(into: Uint8Array, position: number): Promise<number>;
-  /** Writes the pieces one behind the other. When it rejects, any part of them may be written. */
+  /**
+   * Writes the pieces one behind the other. When it rejects, any part of them may be written. Whole
+   * pages of {@link file://./page-memory.ts} at a page's start in the file take the way around the
+   * page cache where there is one.
+   */
   write(pieces: readonly Uint8Array[], position: number): Promise<void>;
   /** Cuts or extends (with zeros) to `bytes`. */
   truncate(bytes: number): Promise<void>;
@@ -96,6 +103,8 @@ const PIECES_MAX = 1024;
 
 class DiskLogFile implements LogFile {
   readonly #handle: FileHandle;
+  /** For what goes around the page cache; null when the file system has no such way. */
+  #direct: FileHandle | null | undefined;
 
   constructor(handle: FileHandle) {
     this.#handle = handle;
@@ -113,25 +122,37 @@ class DiskLogFile implements LogFile {
   }
 
   async write(pieces: readonly Uint8Array[], position: number): Promise<void> {
-    let at = position;
-    for (let first = 0; first < pieces.length; first += PIECES_MAX) {
-      at += await this.#writeAll(pieces.slice(first, first + PIECES_MAX), at);
+    for (let at = position, first = 0; first < pieces.length; ) {
+      const isDirect = isForDirect(pieces[first] as Uint8Array, at);
+      let end = at;
+      let next = first;
+      while (next < pieces.length && next - first < PIECES_MAX) {
+        const piece = pieces[next] as Uint8Array;
+        if (isForDirect(piece, end) !== isDirect) break;
+        end += piece.length;
+        next += 1;
+      }
+      const run = pieces.slice(first, next);
+      if (!isDirect || !(await this.#writeDirect(run, at))) {
+        await writeAll(this.#handle, run, at);
+      }
+      [at, first] = [end, next];
     }
   }
 
-  /** The kernel may take less than all, for example what still fits before the disk is full. */
-  async #writeAll(pieces: readonly Uint8Array[], position: number): Promise<number> {
-    let rest = pieces;
-    let written = 0;
-    while (rest.length > 0) {
-      const { bytesWritten } = await this.#handle.writev(rest, position + written);
-      if (bytesWritten === 0) throw Object.assign(new Error("nothing written"), { code: "EIO" });
-      written += bytesWritten;
-      rest = withoutFirst(rest, bytesWritten);
+  /** False: there is no such way, and any part may be written. */
+  async #writeDirect(pieces: readonly Uint8Array[], position: number): Promise<boolean> {
+    if (this.#direct === undefined) this.#direct = await openDirect(this.#handle.fd);
+    if (this.#direct === null) return false;
+    try {
+      await writeAll(this.#direct, pieces, position);
+      return true;
+    } catch (error) {
+      // Its blocks are larger than a page, or the disk filled up within one.
+      if ((error as NodeJS.ErrnoException).code === "EINVAL") return false;
+      throw error;
     }
-    return written;
   }
-
   truncate(bytes: number): Promise<void> {
     return this.#handle.truncate(bytes);
   }
@@ -144,8 +165,39 @@ class DiskLogFile implements LogFile {
     return this.#handle.datasync();
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async close(): Promise<void> {
+    await this.#direct?.close();
+    await this.#handle.close();
+  }
+}
+
+function isForDirect(piece: Uint8Array, position: number): boolean {
+  return position % PAGE_BYTES === 0 && isWholePages(piece);
+}
+
+/** The same file once more. Null: its file system cannot (tmpfs, some network file systems). */
+async function openDirect(fd: number): Promise<FileHandle | null> {
+  try {
+    return await open(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EINVAL") return null;
+    throw error;
+  }
+}
+
+/** The kernel may take less than all, for example what still fits before the disk is full. */
+async function writeAll(
+  handle: FileHandle,
+  pieces: readonly Uint8Array[],
+  position: number,
+): Promise<void> {
+  let rest = pieces;
+  let written = 0;
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(rest, position + written);
+    if (bytesWritten === 0) throw Object.assign(new Error("nothing written"), { code: "EIO" });
+    written += bytesWritten;
+    rest = withoutFirst(rest, bytesWritten);
   }
 }
 

@@ -2,7 +2,9 @@
 import type { SegmentLog } from "../../src/journal/segment-log.ts";
 import type { LogEntry } from "../../src/journal/segment-format.ts";
 import type { ReadUntil } from "../../src/journal/log-reader.ts";
+import { PAGE_BYTES } from "../../src/base/bytes.ts";
 import { Prng } from "../../src/base/prng.ts";
+import { pageMemory } from "../../src/platform/page-memory.ts";
 
 /** 16 bytes. */
 export function streamId(number: number): Uint8Array {
@@ -22,6 +24,16 @@ export function appendSome(log: SegmentLog, count: number, bytes?: number): void
     const lsn = log.appendedLsn + 1;
     log.append({ firstLsn: lsn, lastLsn: lsn, payload: payloadOf(lsn, bytes) });
   }
+}
+
+/** One entry behind the last, with its payload in pages of its own. */
+export function appendInPages(log: SegmentLog, bytes?: number): void {
+  const lsn = log.appendedLsn + 1;
+  const content = payloadOf(lsn, bytes);
+  const pages = pageMemory(content.length + 3 * PAGE_BYTES).fill(0xaa);
+  pages.set(content, PAGE_BYTES);
+  const payload = pages.subarray(PAGE_BYTES, PAGE_BYTES + content.length);
+  log.append({ firstLsn: lsn, lastLsn: lsn, payload, pages });
 }
 
 export async function readAll(
