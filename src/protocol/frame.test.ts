@@ -111,6 +111,48 @@ test("ops are received into memory that is used again, other frames are not", ()
   assert.equal(parse(FrameType.ops, "the second").buffer, ops.buffer);
 });
 
+test("bytes may be put where they belong, and need not come in chunks", () => {
+  const stream = Buffer.concat([
+    sent(FrameType.heartbeat, new Uint8Array(0)),
+    sent(FrameType.ops, Buffer.from("payload"), 1, 2),
+  ]);
+  const parser = new FrameParser(checksums);
+  const frames: Frame[] = [];
+  for (let at = 0; at < stream.length; ) {
+    const part = stream.subarray(at, at + Math.min(5, parser.room.length));
+    parser.room.set(part);
+    const frame = parser.filled(part.length);
+    if (frame !== undefined) frames.push(frame);
+    at += part.length;
+  }
+  assert.deepEqual(
+    frames.map(({ type, payload }) => [type, Buffer.from(payload).toString()]),
+    [
+      [FrameType.heartbeat, ""],
+      [FrameType.ops, "payload"],
+    ],
+  );
+  assert.ok(parser.isBetween);
+});
+
+test("large payloads have a page before them and two behind, where the pool has pages", () => {
+  const pool = new PayloadPool(4 << 20, (bytes) => new Uint8Array(bytes + 16).subarray(16));
+  for (const length of [256 << 10, (1 << 20) - 5, 1 << 20]) {
+    const payload = pool.take(length);
+    const pages = pool.pagesOf(payload);
+    assert.equal(payload.length, length);
+    assert.equal(pages?.byteOffset, 16, "as it was made");
+    assert.equal(payload.byteOffset, 16 + 4096);
+    assert.ok((pages?.length ?? 0) >= 4096 + length + 8192);
+    pool.giveBack(payload);
+    assert.equal(pool.take(length).buffer, payload.buffer);
+  }
+  assert.equal(pool.pagesOf(pool.take(200 << 10)), undefined);
+  assert.equal(pool.pagesOf(new Uint8Array(1 << 20)), undefined);
+  const plain = new PayloadPool(4 << 20);
+  assert.equal(plain.pagesOf(plain.take(1 << 20)), undefined);
+});
+
 test("each damaged bit is found", () => {
   const stream = sent(FrameType.ops, Buffer.from("payload"), 1, 2);
   for (let bit = 0; bit < stream.length * 8; bit++) {

@@ -15,7 +15,7 @@
  * TLS proves that bytes come from the peer; the checksum proves that they are what the peer had in
  * its memory when it made the frame, and travels with it to the disk.
  */
-import { readU64, uninitialized, writeU64 } from "../base/bytes.ts";
+import { PAGE_BYTES, readU64, uninitialized, writeU64 } from "../base/bytes.ts";
 
 export const FRAME_HEADER_BYTES = 32;
 /** Payload of one frame: the largest op fits with room to spare. */
@@ -106,6 +106,10 @@ export function newPayload(length: number): Uint8Array<ArrayBuffer> {
  */
 const POOLED_BITS_MIN = 12;
 const POOLED_BITS_MAX = 22;
+/** Where a pool has memory in pages, payloads of this size are worth that. */
+const PAGED_BYTES_MIN: number = 256 << 10;
+/** Behind such a payload. */
+const PAGED_TAIL_BYTES: number = 2 * PAGE_BYTES;
 
 /**
  * Payloads whose memory is used again: fresh memory costs the kernel more time than copying to it,
@@ -113,43 +117,64 @@ const POOLED_BITS_MAX = 22;
  */
 export class PayloadPool {
   readonly #bytesMax: number;
+  readonly #newPages: ((bytes: number) => Uint8Array<ArrayBuffer>) | undefined;
   /** By size, from POOLED_BITS_MIN on. */
   readonly #free: Uint8Array<ArrayBuffer>[][] = [];
-  readonly #own = new WeakSet<ArrayBufferLike>();
+  /** The piece in each buffer that was made here. */
+  readonly #own = new WeakMap<ArrayBufferLike, Uint8Array<ArrayBuffer>>();
   #bytes = 0;
   /** The least of #bytes since {@link shrink}. */
   #unusedBytes = 0;
 
-  /** `bytesMax`: so much is kept for later. */
-  constructor(bytesMax: number) {
+  /**
+   * `bytesMax`: so much is kept for later. `newPages`: makes memory that begins at a page's start;
+   * large payloads have it then, see {@link pagesOf}.
+   */
+  constructor(bytesMax: number, newPages?: (bytes: number) => Uint8Array<ArrayBuffer>) {
     this.#bytesMax = bytesMax;
+    this.#newPages = newPages;
     for (let bits = POOLED_BITS_MIN; bits <= POOLED_BITS_MAX; bits++) this.#free.push([]);
   }
 
   /** As {@link newPayload}. */
   take(length: number): Uint8Array<ArrayBuffer> {
-    const end = FRAME_HEADER_BYTES + length;
-    const bits = 32 - Math.clz32(end - 1);
+    const isPaged = this.#isPaged(length);
+    const start = isPaged ? PAGE_BYTES : FRAME_HEADER_BYTES;
+    const end = start + length;
+    const bits = 32 - Math.clz32(end + (isPaged ? PAGED_TAIL_BYTES : 0) - 1);
     if (bits < POOLED_BITS_MIN || bits > POOLED_BITS_MAX) return newPayload(length);
     const kept = this.#free[bits - POOLED_BITS_MIN]?.pop();
     if (kept !== undefined) this.#bytes -= kept.length;
     this.#unusedBytes = Math.min(this.#unusedBytes, this.#bytes);
-    return (kept ?? this.#newPiece(2 ** bits)).subarray(FRAME_HEADER_BYTES, end);
+    return (kept ?? this.#newPiece(2 ** bits, isPaged)).subarray(start, end);
   }
 
-  #newPiece(bytes: number): Uint8Array<ArrayBuffer> {
-    const piece = uninitialized(bytes);
-    this.#own.add(piece.buffer);
+  #isPaged(length: number): boolean {
+    return this.#newPages !== undefined && length >= PAGED_BYTES_MIN;
+  }
+
+  #newPiece(bytes: number, isPaged: boolean): Uint8Array<ArrayBuffer> {
+    const piece = (isPaged ? this.#newPages : undefined)?.(bytes) ?? uninitialized(bytes);
+    this.#own.set(piece.buffer, piece);
     return piece;
+  }
+
+  /**
+   * Of a payload that was taken here: its memory from the page before it to two pages behind its
+   * last byte, or more. Undefined: it is not such memory.
+   */
+  pagesOf(payload: Uint8Array): Uint8Array | undefined {
+    if (!this.#isPaged(payload.length)) return undefined;
+    return this.#own.get(payload.buffer);
   }
 
   /** Nobody looks at what {@link take} returned any more. What is not of here is left alone. */
   giveBack(payload: Uint8Array): void {
-    const { buffer } = payload;
-    if (!this.#own.has(buffer) || this.#bytes + buffer.byteLength > this.#bytesMax) return;
-    const bits = 31 - Math.clz32(buffer.byteLength);
-    this.#free[bits - POOLED_BITS_MIN]?.push(new Uint8Array(buffer as ArrayBuffer));
-    this.#bytes += buffer.byteLength;
+    const piece = this.#own.get(payload.buffer);
+    if (piece === undefined || this.#bytes + piece.length > this.#bytesMax) return;
+    const bits = 31 - Math.clz32(piece.length);
+    this.#free[bits - POOLED_BITS_MIN]?.push(piece);
+    this.#bytes += piece.length;
   }
 
   /** To be called now and then: gives up what nobody has asked for since the last call. */
@@ -214,16 +239,15 @@ export function parseJsonPayload(payload: Uint8Array): Record<string, unknown> {
 }
 
 /**
- * Cuts a byte stream into frames, wherever the chunks are cut. Nothing is allocated for a frame
+ * Cuts a byte stream into frames, wherever it is interrupted. Nothing is allocated for a frame
  * before its header was found good.
  */
 export class FrameParser {
   readonly #checksums: Checksums;
   readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
   readonly #view = new DataView(this.#header.buffer);
-  #headerFilled = 0;
   #payload: Uint8Array | undefined;
-  #payloadFilled = 0;
+  #room: Uint8Array = this.#header;
   /** Until the peer is known, only small frames are taken. */
   payloadBytesMax: number = JSON_PAYLOAD_BYTES_MAX;
   /** Has the memory for payloads of ops, where somebody gives it back. */
@@ -235,7 +259,28 @@ export class FrameParser {
 
   /** True between two frames: a connection that ends now was not cut within one. */
   get isBetween(): boolean {
-    return this.#headerFilled === 0;
+    return this.#payload === undefined && this.#room.length === FRAME_HEADER_BYTES;
+  }
+
+  /** Where the next bytes belong: what is read to there need not be copied. Never empty. */
+  get room(): Uint8Array {
+    return this.#room;
+  }
+
+  /**
+   * The first `count` bytes of {@link room} have come, at least one. Returns the frame that they
+   * complete. @throws {FrameError}
+   */
+  filled(count: number): Frame | undefined {
+    this.#room = this.#room.subarray(count);
+    if (this.#room.length > 0) return undefined;
+    if (this.#payload === undefined) {
+      this.#checkHeader();
+      this.#payload = this.#newPayload(this.#view.getUint32(0, true));
+      this.#room = this.#payload;
+      if (this.#room.length > 0) return undefined;
+    }
+    return this.#finish(this.#payload);
   }
 
   /**
@@ -243,28 +288,13 @@ export class FrameParser {
    * the end) holds for the next. @throws {FrameError}
    */
   *push(chunk: Uint8Array): Generator<Frame> {
-    let at = 0;
-    while (at < chunk.length || this.#isComplete) {
-      if (this.#payload === undefined) at = this.#takeHeader(chunk, at);
-      else at = this.#takePayload(chunk, at, this.#payload);
-      if (this.#isComplete) yield this.#finish();
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + this.#room.length);
+      this.#room.set(part);
+      at += part.length;
+      const frame = this.filled(part.length);
+      if (frame !== undefined) yield frame;
     }
-  }
-
-  get #isComplete(): boolean {
-    return this.#payload !== undefined && this.#payloadFilled === this.#payload.length;
-  }
-
-  #takeHeader(chunk: Uint8Array, at: number): number {
-    const end = Math.min(chunk.length, at + FRAME_HEADER_BYTES - this.#headerFilled);
-    this.#header.set(chunk.subarray(at, end), this.#headerFilled);
-    this.#headerFilled += end - at;
-    if (this.#headerFilled === FRAME_HEADER_BYTES) {
-      this.#checkHeader();
-      this.#payload = this.#newPayload(this.#view.getUint32(0, true));
-      this.#payloadFilled = 0;
-    }
-    return end;
   }
 
   #newPayload(length: number): Uint8Array {
@@ -285,16 +315,8 @@ export class FrameParser {
     }
   }
 
-  #takePayload(chunk: Uint8Array, at: number, payload: Uint8Array): number {
-    const end = Math.min(chunk.length, at + payload.length - this.#payloadFilled);
-    payload.set(chunk.subarray(at, end), this.#payloadFilled);
-    this.#payloadFilled += end - at;
-    return end;
-  }
-
-  #finish(): Frame {
+  #finish(payload: Uint8Array): Frame {
     const view = this.#view;
-    const payload = this.#payload as Uint8Array;
     const expected = view.getUint32(8, true);
     view.setUint32(8, 0, true);
     const payloadChecksum = this.#checksums.ofPayload(payload);
@@ -310,8 +332,8 @@ export class FrameParser {
       payload,
       payloadChecksum,
     };
-    this.#headerFilled = 0;
     this.#payload = undefined;
+    this.#room = this.#header;
     return frame;
   }
 }

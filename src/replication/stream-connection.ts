@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { crc32, zstdCompressSync, zstdDecompressSync, constants } from "node:zlib";
 
 import { hash32 } from "../platform/hash.ts";
+import { receiveInto } from "../platform/receive-into.ts";
 import {
   type Checksums,
   type Frame,
@@ -75,14 +76,21 @@ export class FrameChannel {
       handlers.onClose(reason);
     };
     const take = (frames: Iterable<Frame>): void => {
+      for (const frame of frames) {
+        if (this.#isClosed) return;
+        handlers.onFrame(frame);
+      }
+    };
+    const guarded = (work: () => void): void => {
       try {
-        for (const frame of frames) {
-          if (this.#isClosed) return;
-          handlers.onFrame(frame);
-        }
+        work();
       } catch (error) {
         end((error as Error).message);
       }
+    };
+    const filled = (count: number): void => {
+      const frame = parser.filled(count);
+      if (frame !== undefined && !this.#isClosed) handlers.onFrame(frame);
     };
     this.close = end;
     socket.on("error", (error: Error) => end(error.message));
@@ -91,9 +99,18 @@ export class FrameChannel {
     socket.on("drain", handlers.onDrain);
     // After the constructor: a handler may want the channel.
     queueMicrotask(() => {
-      take(early);
+      guarded(() => {
+        take(early);
+        for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+          take(parser.push(chunk as Uint8Array));
+        }
+      });
       if (this.#isClosed) return;
-      socket.on("data", (chunk: Uint8Array) => take(parser.push(chunk)));
+      const room = (): Uint8Array => parser.room;
+      const onFilled = (count: number): void => guarded(() => filled(count));
+      if (!receiveInto(socket, { room, onFilled })) {
+        socket.on("data", (chunk: Uint8Array) => guarded(() => take(parser.push(chunk))));
+      }
       // It may have been paused while its first messages were read.
       socket.resume();
     });
@@ -139,9 +156,12 @@ export class FrameChannel {
   }
 }
 
-/** What a frame carries. @throws {FrameError} when it does not come out as long as it should. */
-export function framePayload({ flags, payload, rawLength }: Frame): Uint8Array {
-  if ((flags & FRAME_ZSTD) === 0) return payload;
+export function isCompressed({ flags }: Frame): boolean {
+  return (flags & FRAME_ZSTD) !== 0;
+}
+
+/** What a compressed frame carries. @throws {FrameError} when it has not the length that it says */
+export function decompress({ payload, rawLength }: Frame): Uint8Array {
   let raw: Uint8Array;
   try {
     const chunkSize = Math.max(rawLength, CHUNK_BYTES_MIN);

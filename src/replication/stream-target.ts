@@ -10,6 +10,7 @@ import type { AppendedEntry, SegmentLog } from "../journal/segment-log.ts";
 import { validateRecords } from "../model/op-records.ts";
 import { StandinError } from "../base/errors.ts";
 import type { Clock } from "../platform/clock.ts";
+import { pageMemory } from "../platform/page-memory.ts";
 import {
   type Frame,
   FrameError,
@@ -31,7 +32,12 @@ import type { AnswerRouting } from "./answer-routing.ts";
 import type { OwnerMapper } from "./owner-mapper.ts";
 import { Receiver, type ReceiverEffect, type ReceiverEvent } from "./receiver.ts";
 import { RingFeeder } from "./ring-feeder.ts";
-import { FrameChannel, framePayload, type StreamConnection } from "./stream-connection.ts";
+import {
+  decompress,
+  FrameChannel,
+  isCompressed,
+  type StreamConnection,
+} from "./stream-connection.ts";
 
 /** Received and not yet written: then the source has to wait. */
 const QUEUED_BYTES_MAX = 32 << 20;
@@ -74,7 +80,7 @@ export class StreamTarget {
   readonly #receiver: Receiver;
   readonly #feeder: RingFeeder;
   readonly #queue: CommandQueue;
-  readonly #pool = new PayloadPool(POOL_BYTES_MAX);
+  readonly #pool = new PayloadPool(POOL_BYTES_MAX, pageMemory);
   readonly #channels = new Map<number, FrameChannel>();
   readonly #welcomes = new Map<number, (welcome: StreamWelcome | undefined) => void>();
   readonly #stopping = new AbortController();
@@ -307,13 +313,13 @@ export class StreamTarget {
   #onFrame(connection: number, frame: Frame): void {
     switch (frame.type) {
       case FrameType.ops: {
-        const payload = framePayload(frame);
-        const isAsSent = payload === frame.payload;
-        if (!isAsSent) this.#pool.giveBack(frame.payload);
+        const isAsSent = !isCompressed(frame);
+        const payload = isAsSent ? frame.payload : this.#decompressed(frame);
         const batch = {
           firstLsn: frame.a,
           lastLsn: frame.b,
           payload,
+          pages: this.#pool.pagesOf(payload),
           ...(isAsSent ? { payloadChecksum: frame.payloadChecksum } : {}),
         };
         const problem = validateRecords(batch);
@@ -344,6 +350,15 @@ export class StreamTarget {
       default:
         throw new FrameError(`a source does not send frames of type ${frame.type}`);
     }
+  }
+
+  /** Copied to memory that is used again, and can be written from without another copy. */
+  #decompressed(frame: Frame): Uint8Array {
+    const raw = decompress(frame);
+    this.#pool.giveBack(frame.payload);
+    const payload = this.#pool.take(raw.length);
+    payload.set(raw);
+    return payload;
   }
 
   /** A gap is told of at once, and not when it is reached: the source may be lost before. */
