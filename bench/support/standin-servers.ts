@@ -20,6 +20,8 @@ const POLL_MS = 20;
 const START_MS = 60_000;
 const COMMAND_MS = 3_600_000;
 
+type Control = ControlClient<Omit<AgentRequest, "id">>;
+
 interface Agent {
   readonly name: string;
   readonly state: string;
@@ -30,6 +32,7 @@ interface Agent {
 export class StandinServers {
   readonly #agents: readonly [Agent, Agent];
   #source = "";
+  #connection: Promise<Control> | undefined;
 
   private constructor(agents: readonly [Agent, Agent]) {
     this.#agents = agents;
@@ -74,7 +77,8 @@ export class StandinServers {
   }
 
   async status(): Promise<SourceStatus> {
-    const { jobs } = await this.#ask("jobs");
+    const answer = await (await this.#control()).request({ command: "jobs", body: {} });
+    const { jobs } = answer as Record<string, unknown>;
     const found = (jobs as JobStatus[]).find(({ role }) => role === "source");
     if (found === undefined) throw new Error("the first agent has no job");
     return found as SourceStatus;
@@ -90,14 +94,10 @@ export class StandinServers {
     return { answer, seconds: (performance.now() - startedMs) / 1000 };
   }
 
-  async #ask(command: string): Promise<Record<string, unknown>> {
-    const path = agentSocket(this.#agents[0].state);
-    const client = await ControlClient.connect<Omit<AgentRequest, "id">>(path);
-    try {
-      return (await client.request({ command, body: {} })) as Record<string, unknown>;
-    } finally {
-      client.close();
-    }
+  /** Of the first agent; kept, since it is asked many times a second. */
+  #control(): Promise<Control> {
+    this.#connection ??= ControlClient.connect(agentSocket(this.#agents[0].state));
+    return this.#connection;
   }
 
   async #run(agent: Agent, ...options: string[]): Promise<void> {
@@ -127,6 +127,7 @@ export class StandinServers {
     try {
       if (this.#source !== "") await this.#json(first, "unprotect", JOB);
     } finally {
+      (await this.#connection)?.close();
       for (const { child } of this.#agents) child?.kill("SIGTERM");
       for (const { child } of this.#agents) await ended(child);
       for (const { path } of readMountTable().toReversed()) {

@@ -9,7 +9,7 @@ import type { Clock } from "../platform/clock.ts";
 import { hasCode, spaceOf } from "../platform/files.ts";
 import { readMountTable } from "../platform/mount-table.ts";
 import { unmount } from "../platform/unmount.ts";
-import { KeeperLink } from "./keeper-link.ts";
+import { KeeperLink, type LivingPids } from "./keeper-link.ts";
 import type { KeeperState, KeeperVerdict } from "./keeper-state.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
@@ -49,11 +49,15 @@ export class CaptureSupervisor {
     this.#config = options.config;
     this.#state = options.state;
     this.#onLost = options.onLost;
-    this.#link = new KeeperLink(options.state, options.onEvent);
+    this.#link = new KeeperLink(options.state, options.clock, options.onEvent);
   }
 
   get known(): KeeperState {
     return this.#link.known;
+  }
+
+  get livingPids(): LivingPids {
+    return this.#link.livingPids;
   }
 
   /** What the keeper says, and what the mount table says: others may unmount. */
@@ -66,7 +70,8 @@ export class CaptureSupervisor {
     const { isMounted, end } = this.known;
     const paths = this.#config.mounts.map(({ path }) => path);
     if (!isMounted || end?.kind === "unmounted") return paths;
-    return paths.filter((path) => !isStandinMount(path));
+    const table = readMountTable();
+    return paths.filter((path) => !isStandinMount(path, table));
   }
 
   /** The engine died again and again; the folder is left unmounted. */
@@ -195,8 +200,8 @@ function mountFailed(message: string, hint: string | undefined): StandinError {
   return new StandinError("MOUNT_FAILED", message, hint === undefined ? {} : { hint });
 }
 
-export function isStandinMount(path: string): boolean {
-  return readMountTable().findLast((entry) => entry.path === path)?.type === MOUNT_TYPE;
+export function isStandinMount(path: string, table = readMountTable()): boolean {
+  return table.findLast((entry) => entry.path === path)?.type === MOUNT_TYPE;
 }
 
 /** Bounded: each round takes one mount of a stack away. */

@@ -4,11 +4,12 @@
  * being there to read.
  */
 import type { KeeperConfig, KeeperEvent } from "../capture/keeper-config.ts";
-import { closeSync, emptyFile, existsSync, openForAppend, readFrom } from "../platform/files.ts";
+import type { Clock } from "../platform/clock.ts";
+import { closeSync, emptyFile, openForAppend, readFrom, sizeOf } from "../platform/files.ts";
 import { JsonLineParser } from "../platform/json-lines.ts";
 import {
   type ChildProcess,
-  isAlive,
+  LivenessWatch,
   reportLine,
   sendSignal,
   startScript,
@@ -24,18 +25,27 @@ import type { StateDirectory } from "./state-directory.ts";
 
 const READ_BYTES_MAX = 1 << 18;
 
+export interface LivingPids {
+  readonly keeper: number | null;
+  readonly engine: number | null;
+}
+
 export class KeeperLink {
   readonly #state: StateDirectory;
   readonly #parser = new JsonLineParser((value) => this.#onEvent(value as unknown as KeeperEvent));
   readonly #listener: (event: KeeperEvent) => void;
+  readonly #keeperWatch: LivenessWatch;
+  readonly #engineWatch: LivenessWatch;
   #known: KeeperState = NO_KEEPER;
   #position = 0;
   /** Between start and the keeper's first report nothing is known of it but this. */
   #starting: ChildProcess | undefined;
 
-  constructor(state: StateDirectory, listener: (event: KeeperEvent) => void) {
+  constructor(state: StateDirectory, clock: Clock, listener: (event: KeeperEvent) => void) {
     this.#state = state;
     this.#listener = listener;
+    this.#keeperWatch = new LivenessWatch(clock);
+    this.#engineWatch = new LivenessWatch(clock);
   }
 
   get known(): KeeperState {
@@ -72,8 +82,7 @@ export class KeeperLink {
   /** Reads what was reported since the last call. */
   poll(): void {
     const { keeperEvents } = this.#state;
-    if (!existsSync(keeperEvents)) return;
-    for (;;) {
+    while ((sizeOf(keeperEvents) ?? 0) > this.#position) {
       const chunk = readFrom(keeperEvents, this.#position, READ_BYTES_MAX);
       if (chunk.length === 0) return;
       this.#position += chunk.length;
@@ -98,11 +107,19 @@ export class KeeperLink {
 
   verdict(): KeeperVerdict {
     if (this.#starting !== undefined) return "alive";
+    const { keeper, engine } = this.livingPids;
+    return judgeKeeper(this.#known, { keeper: keeper !== null, engine: engine !== null });
+  }
+
+  /** Null: not running, as far as is known. */
+  get livingPids(): LivingPids {
     const { keeper, engine } = this.#known;
-    return judgeKeeper(this.#known, {
-      keeper: keeper !== undefined && isAlive(keeper),
-      engine: engine !== undefined && isAlive(engine),
-    });
+    const isKeeperAlive = keeper !== undefined && this.#keeperWatch.isAlive(keeper);
+    const isEngineAlive = engine !== undefined && this.#engineWatch.isAlive(engine);
+    return {
+      keeper: isKeeperAlive ? keeper.pid : null,
+      engine: isEngineAlive ? engine.pid : null,
+    };
   }
 
   /** Tells the keeper to unmount. False when there is none to be told. */

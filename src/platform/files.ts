@@ -143,6 +143,11 @@ export function openForAppend(path: string): number {
   return openSync(path, "a", 0o600);
 }
 
+/** Bytes; undefined when there is no such file. */
+export function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
+}
+
 /** What was added to the file behind `position`, at most `bytesMax` of it. */
 export function readFrom(path: string, position: number, bytesMax: number): Buffer {
   const fd = openSync(path, "r");

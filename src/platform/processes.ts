@@ -9,6 +9,8 @@ import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 
+import type { Clock } from "./clock.ts";
+
 export type { ChildProcess } from "node:child_process";
 
 export interface ProcessIdentity {
@@ -44,6 +46,43 @@ export function identify(pid: number): ProcessIdentity | undefined {
 
 export function isAlive(process: ProcessIdentity): boolean {
   return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+const LOOK_CLOSER_MS = 1000;
+
+/**
+ * For who asks many times a second whether one and the same process lives: /proc is read each
+ * second, and between it is only seen whether somebody has the number. A zombie, or a number that
+ * has another process by now, is found within that second.
+ */
+export class LivenessWatch {
+  readonly #clock: Clock;
+  /** Lived when it was looked at last. */
+  #living: ProcessIdentity | undefined;
+  #closerAtMs = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  isAlive({ pid, startTicks }: ProcessIdentity): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const { pid: knownPid, startTicks: knownTicks } = this.#living ?? {};
+    const isKnown = pid === knownPid && startTicks === knownTicks && nowMs < this.#closerAtMs;
+    if (isKnown && hasProcess(pid)) return true;
+    const isLiving = isAlive({ pid, startTicks });
+    this.#living = isLiving ? { pid, startTicks } : undefined;
+    this.#closerAtMs = nowMs + LOOK_CLOSER_MS;
+    return isLiving;
+  }
+}
+
+function hasProcess(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** False when the process is gone. */

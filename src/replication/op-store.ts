@@ -78,6 +78,11 @@ export class OpStore {
     return this.#hasSpilled ? this.#spill.bytes : 0;
   }
 
+  /** There is something to {@link trim} or to {@link spill}. */
+  get needsDisk(): boolean {
+    return this.#spill.bytes > 0 || this.isCrowded;
+  }
+
   /** Why ops cannot be moved to the disk; undefined while they can. */
   get spillProblem(): string | undefined {
     return this.#spillProblem;

@@ -15,7 +15,6 @@ import type { OwnerMapper } from "./owner-mapper.ts";
 /** The target's ring has one writer. */
 const ARENA = 0;
 const ROOM_POLL_MS = 2;
-const IDLE_POLL_MS = 500;
 
 export class RingFeeder {
   readonly #ring: Ring;
@@ -27,7 +26,7 @@ export class RingFeeder {
   #fed = 0;
   /** The log has grown since the reader was last asked. */
   #hasMore = false;
-  #sleep: AbortController | undefined;
+  #wake: (() => void) | undefined;
 
   /**
    * Goes on where an earlier feeder of this ring ended or was killed. `owners`: where they go by
@@ -48,7 +47,7 @@ export class RingFeeder {
     this.#reader = log.reader(ring.head + 1, "durable");
     this.#reader.onAppended = () => {
       this.#hasMore = true;
-      this.#sleep?.abort();
+      this.#wake?.();
     };
     this.#clock = clock;
     this.#owners = owners;
@@ -62,7 +61,7 @@ export class RingFeeder {
 
   /** Until `signal` is aborted. @throws what the log cannot read */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = () => this.#sleep?.abort();
+    const stop = () => this.#wake?.();
     signal.addEventListener("abort", stop);
     try {
       while (!signal.aborted) await this.#round(signal);
@@ -95,10 +94,11 @@ export class RingFeeder {
     }
   }
 
-  async #untilAppended(): Promise<void> {
-    this.#sleep = new AbortController();
-    await this.#clock.sleep(IDLE_POLL_MS, this.#sleep.signal);
-    this.#sleep = undefined;
+  /** Or stopped. */
+  #untilAppended(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    return promise;
   }
 
   #findsRoom(size: number): boolean {

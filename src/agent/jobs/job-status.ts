@@ -1,6 +1,5 @@
 /** What an agent says of a job. Nothing is called protected that is not. */
 import { StandinError } from "../../base/errors.ts";
-import { isAlive, type ProcessIdentity } from "../../platform/processes.ts";
 import type { TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
 import type { LimitSettings } from "../../replication/scheduled-limit.ts";
 import type { StatusReason } from "../instance-status.ts";
@@ -116,16 +115,17 @@ export type JobStatus = SourceStatus | ReplicaStatus;
 export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string): SourceStatus {
   const { id, name, paths, epoch } = job.record;
   const sample = job.sample();
-  const { keeper, engine } = job.capture.known;
+  const processes = job.capture.livingPids;
+  const unmounted = job.capture.unmountedPaths();
   const targets = job.targets.map((target) => targetStatus(target, job, nameOf));
-  const reasons = jobReasons(job);
+  const reasons = jobReasons(job, { unmounted, isKeeperAlive: processes.keeper !== null });
   const all = [...reasons, ...targets.flatMap((target) => target.reasons)];
   return {
     role: "source",
     id,
     name,
     paths,
-    folders: sourceFolders(job),
+    folders: sourceFolders(job, unmounted),
     epoch,
     protected: all.length === 0 && targets.length > 0,
     reasons,
@@ -133,7 +133,7 @@ export function sourceStatus(job: SourceJob, nameOf: (agent: string) => string):
     bytesCaptured: sample.bytesCaptured,
     queueBytes: sample.bytesPending,
     spilledBytes: job.store.spilledBytes,
-    processes: { keeper: livingPid(keeper), engine: livingPid(engine) },
+    processes,
     targets,
   };
 }
@@ -158,29 +158,26 @@ export function flushTimeout(
   );
 }
 
-function livingPid(process: ProcessIdentity | undefined): number | null {
-  return process !== undefined && isAlive(process) ? process.pid : null;
-}
-
-function sourceFolders({ record, capture }: SourceJob): FolderStatus[] {
-  const unmounted = new Set(capture.unmountedPaths());
+function sourceFolders({ record }: SourceJob, unmounted: readonly string[]): FolderStatus[] {
   return record.mounts.map(({ path, folder: replica }) => {
     if (record.fenced !== null) return { path, replica, state: "given up" };
-    return { path, replica, state: unmounted.has(path) ? "not mounted" : "captured" };
+    return { path, replica, state: unmounted.includes(path) ? "not mounted" : "captured" };
   });
 }
 
-function jobReasons(job: SourceJob): StatusReason[] {
+function jobReasons(
+  job: SourceJob,
+  { unmounted, isKeeperAlive }: { unmounted: readonly string[]; isKeeperAlive: boolean },
+): StatusReason[] {
   const { fenced, targets } = job.record;
   if (fenced !== null) return [{ code: "FENCED", message: fenced }];
   const { isBroken, known } = job.capture;
-  const { isServing, keeper, isMounted } = known;
-  const isKeeperAlive = keeper !== undefined && isAlive(keeper);
+  const { isServing, isMounted } = known;
   const facts = { isStopping: false, isBroken, isMounted, isServing, isKeeperAlive };
   const reasons = captureReasons(facts);
   const add = (code: string, message: string) => reasons.push({ code, message });
   if (isMounted) {
-    for (const path of job.capture.unmountedPaths()) {
+    for (const path of unmounted) {
       add("MOUNT_LOST", `${path} is not mounted: changes there are not captured`);
     }
   }

@@ -393,13 +393,15 @@ export class SourceJob {
       // A ring that is only full, of what waits for a target that is away, is in no hurry.
       const isFilling = available > seen && this.#store.isFilling;
       seen = available;
-      await clock.sleep(pauseMs(this.#targets.isCopying || isFilling), signal);
+      // Without the signal, whose listeners cost more than the rest of a look at nothing.
+      await clock.sleep(pauseMs(this.#targets.isCopying || isFilling));
     }
   }
 
   #release(): void {
     const { durable } = this.#targets;
     this.#store.release(durable);
+    if (!this.#store.needsDisk) return;
     // Not awaited: senders go on, and the ring is given back, while the disk is slow.
     this.#diskWork ??= this.#workOnDisk(durable).finally(() => (this.#diskWork = undefined));
   }

@@ -364,7 +364,7 @@ export class TargetJob {
           });
         }
       }
-      await this.#clock.sleep(pauseMs(life?.isCopying === true), signal);
+      await this.#clock.sleep(pauseMs(life?.isCopying === true)); // see the source's loop
     }
   }
 

@@ -7,7 +7,7 @@ import { Ring } from "../../journal/ring.ts";
 import { HeaderAt } from "../../journal/ring-layout.ts";
 import type { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { isAlive, sendSignal } from "../../platform/processes.ts";
+import { isAlive, LivenessWatch, sendSignal } from "../../platform/processes.ts";
 import type { StreamHello, TargetCopy, UnknownOwners } from "../../protocol/stream-messages.ts";
 import { AnswerRouting } from "../../replication/answer-routing.ts";
 import type { OwnerMapper } from "../../replication/owner-mapper.ts";
@@ -70,6 +70,7 @@ export class TargetLife {
   readonly #log: SegmentLog;
   readonly #clock: Clock;
   readonly #parts: TargetLifeParts;
+  readonly #applierWatch: LivenessWatch;
   /** Everything up to here survives a power cut without the log; undefined: nothing does. */
   #checkpointLsn: number | undefined;
   /** No checkpoint could be made: after a power cut everything will be compared. */
@@ -88,6 +89,7 @@ export class TargetLife {
     this.#log = log;
     this.#clock = clock;
     this.#parts = parts;
+    this.#applierWatch = new LivenessWatch(clock);
     this.#replayTo = record.replayTo ?? 0;
     this.#missedBehind = record.missedBehind;
     this.#isRecovering = isMarkedForRecovery(parts.shmDir);
@@ -267,7 +269,7 @@ export class TargetLife {
   get #applierProblem(): string | undefined {
     const { process, lastDeath } = this.applier;
     const [first] = applierHealthReasons({
-      isApplierAlive: process !== undefined && isAlive(process),
+      isApplierAlive: process !== undefined && this.#applierWatch.isAlive(process),
       applierDeath: lastDeath,
       silentMs: this.copy.silentMs,
     });
