@@ -12,7 +12,7 @@ import { nextTurn } from "../../src/platform/turn.ts";
 
 const OPS_PER_TURN = 4096;
 const WAIT_MS = 50;
-const NAP_MS = 4;
+const NAP_MS = 16;
 
 const ring = Ring.open(process.argv[2] ?? "");
 const reader = new RingReader(ring);

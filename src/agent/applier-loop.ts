@@ -13,8 +13,12 @@ import type { Checkpointer } from "./checkpointer.ts";
 
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
-/** After a batch that emptied the ring: a turn of the loop costs as much as a dozen ops. */
-const NAP_MS = 4;
+/**
+ * After a batch that emptied the ring, as the agents' looks (jobs/pace.ts): a turn of the loop costs
+ * as much as a dozen ops. Answers that are waited for come as ops.
+ */
+const NAP_MS = 16;
+const NAP_MS_WHEN_ASKING = 4;
 const IDLE_WAIT_MS_MIN = 2;
 const IDLE_WAIT_MS_MAX = 50;
 /** The replica's times are set when nothing was to do for so long, and in any case so often. */
@@ -48,6 +52,7 @@ export class ApplierLoop {
   #retryAtMs = 0;
   #retryMs = RETRY_MS_MIN;
   #hasTrash = true;
+  #wake: (() => void) | undefined;
   /** Undefined where ops cannot be applied again: what is on this machine is lost with it. */
   checkpointer: Checkpointer | undefined;
 
@@ -61,6 +66,7 @@ export class ApplierLoop {
   /** A command of the agent; what is unknown is answered with an error. */
   command(command: Record<string, unknown>): void {
     const id = command.id;
+    this.#wake?.();
     switch (command.command) {
       case "flush":
         this.#flushes.push({ id, lsn: Number(command.lsn ?? 0) });
@@ -201,7 +207,7 @@ export class ApplierLoop {
     if (count > 0) {
       this.#idleWaitMs = IDLE_WAIT_MS_MIN;
       const isEmpty = !ring.isPublished(reader.lsnNext);
-      await (isEmpty ? this.#clock.sleep(NAP_MS) : nextTurn());
+      await (isEmpty ? this.#nap() : nextTurn());
       return;
     }
     const waitMs = this.#idleWaitMs;
@@ -212,5 +218,14 @@ export class ApplierLoop {
       ring.waitBeyond(reader.lsnNext - 1, waitMs);
       await nextTurn();
     }
+  }
+
+  /** Until a command comes, at most. */
+  #nap(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const isAsking = this.#runtime.control.outstanding > 0;
+    void this.#clock.sleep(isAsking ? NAP_MS_WHEN_ASKING : NAP_MS).then(resolve);
+    return promise;
   }
 }
