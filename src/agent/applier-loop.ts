@@ -14,8 +14,8 @@ import type { Checkpointer } from "./checkpointer.ts";
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
 /**
- * After a batch that emptied the ring, as the agents' looks (jobs/pace.ts): a turn of the loop costs
- * as much as a dozen ops. Answers that are waited for come as ops.
+ * After a batch that emptied the ring, as the agents' looks (jobs/pace.ts): a turn of the loop
+ * costs as much as a dozen ops. Answers that are waited for come as ops.
  */
 const NAP_MS = 16;
 const NAP_MS_WHEN_ASKING = 4;
