@@ -10,7 +10,7 @@
 import type { Duplex } from "node:stream";
 
 export interface Receiving {
-  /** Memory for what comes next; not empty. */
+  /** Memory for what comes next. Never empty, also behind the end: Node would ask for ever. */
   readonly room: () => Uint8Array;
   /** So many bytes have come to the beginning of what `room` returned last. Must not throw. */
   readonly onFilled: (count: number) => void;

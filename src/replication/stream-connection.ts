@@ -32,6 +32,9 @@ const CHUNK_BYTES_MIN = 64;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
 
+/** Takes what comes behind the end of a connection: what was decrypted is still handed over. */
+const unwanted = new Uint8Array(1 << 14);
+
 export const FRAME_CHECKSUMS: Checksums = { ofPayload: hash32, ofHeader: crc32 };
 
 /**
@@ -89,8 +92,9 @@ export class FrameChannel {
       }
     };
     const filled = (count: number): void => {
+      if (this.#isClosed) return;
       const frame = parser.filled(count);
-      if (frame !== undefined && !this.#isClosed) handlers.onFrame(frame);
+      if (frame !== undefined) handlers.onFrame(frame);
     };
     this.close = end;
     socket.on("error", (error: Error) => end(error.message));
@@ -106,7 +110,7 @@ export class FrameChannel {
         }
       });
       if (this.#isClosed) return;
-      const room = (): Uint8Array => parser.room;
+      const room = (): Uint8Array => (this.#isClosed ? unwanted : parser.room);
       const onFilled = (count: number): void => guarded(() => filled(count));
       if (!receiveInto(socket, { room, onFilled })) {
         socket.on("data", (chunk: Uint8Array) => guarded(() => take(parser.push(chunk))));
