@@ -15,10 +15,12 @@ import type { Checkpointer } from "./checkpointer.ts";
 const BATCH_MS = 10;
 /**
  * After a batch that emptied the ring, as the agents' looks (jobs/pace.ts): a turn of the loop
- * costs as much as a dozen ops. Answers that are waited for come as ops.
+ * costs as much as a dozen ops.
  */
 const NAP_MS = 16;
-const NAP_MS_WHEN_ASKING = 4;
+const NAP_MS_WHEN_PRESSED = 4;
+/** Of an arena: who writes so much in a nap would fill it in a few, and has to wait then. */
+const PRESSING_FILL = 1 / 16;
 const IDLE_WAIT_MS_MIN = 2;
 const IDLE_WAIT_MS_MAX = 50;
 /** The replica's times are set when nothing was to do for so long, and in any case so often. */
@@ -52,6 +54,7 @@ export class ApplierLoop {
   #retryAtMs = 0;
   #retryMs = RETRY_MS_MIN;
   #hasTrash = true;
+  #isPressed = false;
   #wake: (() => void) | undefined;
   /** Undefined where ops cannot be applied again: what is on this machine is lost with it. */
   checkpointer: Checkpointer | undefined;
@@ -123,6 +126,7 @@ export class ApplierLoop {
   #work(nowMs: number): number {
     const runtime = this.#runtime;
     const wasUnavailable = runtime.unavailable !== undefined;
+    this.#isPressed = runtime.ring.fillMax > PRESSING_FILL;
     const count = runtime.applyBatch(() => this.#clock.monotonicMs(), nowMs + BATCH_MS);
     // What failed may have been no op; then it is tried below.
     if (wasUnavailable && runtime.isDrained) runtime.unavailable = undefined;
@@ -207,7 +211,7 @@ export class ApplierLoop {
     if (count > 0) {
       this.#idleWaitMs = IDLE_WAIT_MS_MIN;
       const isEmpty = !ring.isPublished(reader.lsnNext);
-      await (isEmpty ? this.#nap() : nextTurn());
+      await (isEmpty && !this.#isStopping ? this.#nap() : nextTurn());
       return;
     }
     const waitMs = this.#idleWaitMs;
@@ -220,12 +224,13 @@ export class ApplierLoop {
     }
   }
 
-  /** Until a command comes, at most. */
+  /** Until a command comes, at most. Answers that somebody waits for come as ops. */
   #nap(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
-    const isAsking = this.#runtime.control.outstanding > 0;
-    void this.#clock.sleep(isAsking ? NAP_MS_WHEN_ASKING : NAP_MS).then(resolve);
+    const isAwaited = this.#runtime.control.outstanding > 0 || this.#flushes.length > 0;
+    const ms = this.#isPressed || isAwaited ? NAP_MS_WHEN_PRESSED : NAP_MS;
+    void this.#clock.sleep(ms).then(resolve);
     return promise;
   }
 }

@@ -31,10 +31,8 @@ export class RingGauge {
     // captured.
     const applied = ring.applied;
     let bytesPending = 0;
-    let fill = 0;
     for (let arena = 0; arena < ring.layout.arenas; arena++) {
       bytesPending += Math.max(0, ring.arenaHead(arena) - ring.arenaTail(arena));
-      fill = Math.max(fill, ring.fill(arena));
     }
     const head = Math.max(ring.head, applied);
     return {
@@ -43,7 +41,7 @@ export class RingGauge {
       bytesCaptured: ring.bytesRecorded,
       bytesPending: head === applied ? 0 : bytesPending,
       capacityBytes: ring.layout.arenas * ring.layout.arenaBytes,
-      fill,
+      fill: ring.fillMax,
       recording: recordingName(ring.recording),
       gaps: ring.word(HeaderAt.gaps),
       opsLost: ring.word(HeaderAt.opsLost),

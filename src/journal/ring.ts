@@ -171,6 +171,15 @@ export class Ring {
     return Math.max(data, (this.head - this.applied) / this.layout.indexSlots);
   }
 
+  /** Of the fullest arena. */
+  get fillMax(): number {
+    let most = 0;
+    for (let arena = 0; arena < this.layout.arenas; arena++) {
+      most = Math.max(most, this.fill(arena));
+    }
+    return most;
+  }
+
   /**
    * Gives the record at monotonic `start` of `arena` the next LSN and shows it to the reader. The
    * record must be whole, room in the index checked. Returns the LSN.

@@ -110,19 +110,11 @@ export class OpStore {
   }
 
   get isCrowded(): boolean {
-    return this.#isFilledAbove(SPILL_ABOVE);
+    return this.#ring.fillMax > SPILL_ABOVE;
   }
   /** It will be crowded unless room is given back soon. */
   get isFilling(): boolean {
-    return this.#isFilledAbove(SPILL_ABOVE / 2);
-  }
-
-  #isFilledAbove(share: number): boolean {
-    const { arenas } = this.#ring.layout;
-    for (let arena = 0; arena < arenas; arena++) {
-      if (this.#ring.fill(arena) > share) return true;
-    }
-    return false;
+    return this.#ring.fillMax > SPILL_ABOVE / 2;
   }
 
   /**
