@@ -1,4 +1,5 @@
 /** Makes the pieces for one write of many entries. */
+import { assert } from "../base/assert.ts";
 import { alignUp, PAGE_BYTES } from "../base/bytes.ts";
 import {
   ENTRY_HEADER_BYTES,
@@ -25,12 +26,22 @@ export interface Batch {
   readonly ends: readonly number[];
 }
 
+/** For the payload's zeros and the filler behind it, at most. */
+const PAGES_BEHIND = 2;
+
 /** A payload below this is copied beside its header: a piece of its own costs more. */
 const COPY_BELOW_BYTES = 16_384;
 
 /** How many bytes of a file the entry takes at most, wherever it is to stand. */
 export function entryBytesMax({ payload, pages }: Pick<EntryToWrite, "payload" | "pages">): number {
   return entryBytes(payload.length) + (pages === undefined ? 0 : 4 * PAGE_BYTES);
+}
+
+/** True when the payload stands in `pages` as {@link AppendedEntry.pages} says. */
+export function isWithinPages(payload: Uint8Array, pages: Uint8Array): boolean {
+  const start = payload.byteOffset - pages.byteOffset;
+  if (payload.buffer !== pages.buffer || start !== PAGE_BYTES) return false;
+  return pages.length >= PAGE_BYTES + payload.length + PAGES_BEHIND * PAGE_BYTES;
 }
 
 /** What of it is not a piece of its own. */
@@ -74,6 +85,7 @@ class BatchEncoder {
   readonly #own: Uint8Array;
   #pieceStart = 0;
   #at = 0;
+  readonly #start: number;
   #position: number;
 
   constructor(
@@ -83,7 +95,7 @@ class BatchEncoder {
   ) {
     const bytes = entries.reduce((sum, entry) => sum + ownBytesMax(entry), PAGE_BYTES);
     this.#own = new Uint8Array(bytes);
-    this.#position = position;
+    this.#start = this.#position = position;
     this.#syncedBytes = syncedBytes;
     this.#segmentHeader = segmentHeader;
   }
@@ -96,8 +108,11 @@ class BatchEncoder {
   }
 
   finish(fillsPage: boolean): readonly Uint8Array[] {
-    if (fillsPage) this.#at += alignUp(this.#position, PAGE_BYTES) - this.#position;
+    const end = fillsPage ? alignUp(this.#position, PAGE_BYTES) : this.#position;
+    this.#at += end - this.#position;
     this.#endPiece();
+    const bytes = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
+    assert(bytes === end - this.#start, "encodeBatch: each entry stands where its end says");
     return this.#pieces;
   }
 

@@ -4,7 +4,6 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 import { requireCapability } from "../../test/support/capabilities.ts";
 import {
-  appendInPages,
   appendSome,
   lsnsOf,
   payloadOf,
@@ -86,43 +85,6 @@ test("appended entries come back, across segments, streams and a reopening", asy
   assert.deepEqual(await lsnsOf(again, 40), [50, 51]);
   assert.deepEqual(await lsnsOf(again, 52), []);
   await again.check();
-});
-
-test("entries in pages begin at one, wherever the entry before has ended", async () => {
-  const folder = makeTemporaryFolder("standin-log-");
-  try {
-    const options = { recentBytes: 0, segmentBytes: 200_000 };
-    for (const files of [memoryFiles(), await folderLogFiles(folder)]) {
-      const log = await SegmentLog.open(files, options);
-      await log.startStream(streamId(1), 1);
-      // Pages begin where a header of a filler just fits before them, does not, and at once.
-      for (const bytes of [4032, 4040, 4064, 20_000, 1, 70_000]) {
-        appendSome(log, 1, bytes);
-        appendInPages(log, bytes);
-        appendInPages(log, bytes + 4096);
-        await log.sync();
-      }
-      const wanted = (await readAll(log)).map(({ firstLsn, payload }) => ({ firstLsn, payload }));
-      assert.deepEqual(
-        wanted.map(({ firstLsn }) => firstLsn),
-        range(1, 18),
-      );
-      for (const { firstLsn, payload } of wanted) {
-        assert.deepEqual(payload, payloadOf(firstLsn, payload.length));
-      }
-      await log.close();
-      const again = await SegmentLog.open(files, options);
-      await again.check();
-      assert.deepEqual(await lsnsOf(again), range(1, 18));
-      assert.equal(again.cutBytes, 0);
-      appendInPages(again, 300);
-      await again.sync();
-      assert.deepEqual(await lsnsOf(again, 18), [18, 19]);
-      await again.close();
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });
 
 test("concurrent syncs share one fdatasync", async () => {

@@ -16,7 +16,7 @@
 import { assert } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
 import type { LogFile, LogFiles } from "../platform/log-files.ts";
-import { encodeBatch, type EntryToWrite, entryBytesMax } from "./entry-batch.ts";
+import { encodeBatch, type EntryToWrite, entryBytesMax, isWithinPages } from "./entry-batch.ts";
 import { ioError, isLogFull, logFull, logIo, logTrimmed } from "./log-error.ts";
 import { LogReader, type ReadableLog, type ReadUntil } from "./log-reader.ts";
 import { RecentEntries } from "./recent-entries.ts";
@@ -209,6 +209,9 @@ export class SegmentLog {
     assert(lastLsn >= firstLsn, "SegmentLog.append: lastLsn is not below firstLsn");
     assert(payload.length > 0, "SegmentLog.append: there is a payload");
     assert(payload.length <= ENTRY_PAYLOAD_BYTES_MAX, "SegmentLog.append: the payload is bounded");
+    assert(pages === undefined || isWithinPages(payload, pages), () => {
+      return "SegmentLog.append: the pages have room around the payload";
+    });
     const checksum = entry.payloadChecksum ?? payloadChecksum(payload);
     const queued = { firstLsn, lastLsn, flags, payload, payloadChecksum: checksum, pages };
     this.#queue.push(queued);

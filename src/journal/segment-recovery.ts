@@ -117,7 +117,10 @@ async function recoverTail(segment: Segment, file: LogFile): Promise<number> {
   return size - end;
 }
 
-/** @throws LOG_DAMAGED when a sound entry behind the scanner's position says it was durable. */
+/**
+ * @throws LOG_DAMAGED when a sound entry behind the scanner's position says it was durable, or what
+ * is left of a filler does: its header
+ */
 async function refuseDamage(
   segment: Segment,
   file: LogFile,
@@ -132,9 +135,10 @@ async function refuseDamage(
     const syncedBytes = syncedBytesAt(view, at);
     if (syncedBytes <= end || syncedBytes > end + at) continue;
     const header = decodeEntryHeader(rest, at);
-    if (header.length === 0 || header.length > ENTRY_PAYLOAD_BYTES_MAX) continue;
-    if (at + entryBytes(header.length) > found || header.firstLsn < scanner.nextLsn) continue;
-    if (isFiller(header)) continue;
+    if (header.firstLsn < scanner.nextLsn) continue;
+    if (header.length > ENTRY_PAYLOAD_BYTES_MAX) continue;
+    const isWhole = header.length > 0 && at + entryBytes(header.length) <= found;
+    if (!isWhole && !isFiller(header)) continue;
     if (isEntrySound(rest, at, header, segment.headerBytes)) {
       throw logDamaged(segment.name, problem);
     }
