@@ -148,11 +148,18 @@ class DiskLogFile implements LogFile {
       await writeAll(this.#direct, pieces, position);
       return true;
     } catch (error) {
-      // Its blocks are larger than a page, or the disk filled up within one.
-      if ((error as NodeJS.ErrnoException).code === "EINVAL") return false;
-      throw error;
+      if (!REFUSES_DIRECT.has((error as NodeJS.ErrnoException).code)) throw error;
+      await this.#closeDirect();
+      return false;
     }
   }
+
+  async #closeDirect(): Promise<void> {
+    const direct = this.#direct;
+    this.#direct = null;
+    await direct?.close();
+  }
+
   truncate(bytes: number): Promise<void> {
     return this.#handle.truncate(bytes);
   }
@@ -166,8 +173,11 @@ class DiskLogFile implements LogFile {
   }
 
   async close(): Promise<void> {
-    await this.#direct?.close();
-    await this.#handle.close();
+    try {
+      await this.#closeDirect();
+    } finally {
+      await this.#handle.close();
+    }
   }
 }
 
@@ -175,13 +185,22 @@ function isForDirect(piece: Uint8Array, position: number): boolean {
   return position % PAGE_BYTES === 0 && isWholePages(piece);
 }
 
-/** The same file once more. Null: its file system cannot (tmpfs, some network file systems). */
+/**
+ * Of a write: the file's blocks are larger than a page, the disk filled up within one, or the file
+ * system has learned only now that it cannot.
+ */
+const REFUSES_DIRECT: ReadonlySet<string | undefined> = new Set(["EINVAL", "EOPNOTSUPP"]);
+
+/**
+ * The same file once more. Null, whatever the reason: its file system cannot (some network file
+ * systems, tmpfs before Linux 6.6), or there is no descriptor left. What is wrong with the file
+ * itself the other way tells.
+ */
 async function openDirect(fd: number): Promise<FileHandle | null> {
   try {
     return await open(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EINVAL") return null;
-    throw error;
+  } catch {
+    return null;
   }
 }
 

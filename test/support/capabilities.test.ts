@@ -33,6 +33,13 @@ test("skipUnless() fails where CI is set, so that no check is lost unseen", () =
 });
 
 test("every probe answers on this machine", () => {
-  const names = ["root", "fuse", "fuse-resend", "loop-devices", "network-namespaces"] as const;
+  const names = [
+    "root",
+    "fuse",
+    "fuse-resend",
+    "loop-devices",
+    "network-namespaces",
+    "direct-io",
+  ] as const;
   for (const name of names) assert.ok(["string", "undefined"].includes(typeof whyMissing(name)));
 });

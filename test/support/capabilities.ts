@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { accessSync, closeSync, constants, openSync, readFileSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
@@ -10,6 +19,7 @@ export type Capability =
   | "fuse-resend"
   | "loop-devices"
   | "network-namespaces"
+  | "direct-io"
   | `command:${string}`;
 
 /** Why the machine cannot do it, or undefined when it can. */
@@ -21,6 +31,7 @@ const PROBES: Readonly<Record<Exclude<Capability, `command:${string}`>, Probe>> 
   "fuse-resend": () => kernelOlderThan(6, 9, "FUSE_NOTIFY_RESEND"),
   "loop-devices": () => noAdmin() ?? notOpenable("/dev/loop-control"),
   "network-namespaces": () => failing("unshare", "--net", "true"),
+  "direct-io": () => noDirectFileIn(tmpdir()),
 };
 
 const answers = new Map<Capability, string | undefined>();
@@ -90,9 +101,21 @@ function noAdmin(): string | undefined {
   return (effective >> CAP_SYS_ADMIN) & 1n ? undefined : "no CAP_SYS_ADMIN, which mounting needs";
 }
 
-function notOpenable(path: string): string | undefined {
+function noDirectFileIn(parent: string): string | undefined {
+  const folder = mkdtempSync(join(parent, "standin-direct-"));
   try {
-    closeSync(openSync(path, "r+"));
+    return notOpenable(
+      join(folder, "file"),
+      constants.O_CREAT | constants.O_RDWR | constants.O_DIRECT,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function notOpenable(path: string, flags: string | number = "r+"): string | undefined {
+  try {
+    closeSync(openSync(path, flags));
     return undefined;
   } catch (error) {
     return `cannot open ${path}: ${error instanceof Error ? error.message : String(error)}`;
