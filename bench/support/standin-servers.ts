@@ -127,7 +127,10 @@ export class StandinServers {
     try {
       if (this.#source !== "") await this.#json(first, "unprotect", JOB);
     } finally {
-      (await this.#connection)?.close();
+      await this.#connection?.then(
+        (connection) => connection.close(),
+        () => {}, // there is none
+      );
       for (const { child } of this.#agents) child?.kill("SIGTERM");
       for (const { child } of this.#agents) await ended(child);
       for (const { path } of readMountTable().toReversed()) {

@@ -10,11 +10,14 @@
 import type { Duplex } from "node:stream";
 
 export interface Receiving {
-  /** Memory for what comes next. Never empty, also behind the end: Node would ask for ever. */
-  readonly room: () => Uint8Array;
+  /** Memory for what comes next. Undefined: nobody wants it, and it is thrown away. */
+  readonly room: () => Uint8Array | undefined;
   /** So many bytes have come to the beginning of what `room` returned last. Must not throw. */
   readonly onFilled: (count: number) => void;
 }
+
+/** With an empty piece of memory Node would ask for ever, also behind the end of a connection. */
+const unwanted = new Uint8Array(1 << 14);
 
 type Fields = Record<symbol, unknown>;
 
@@ -31,12 +34,16 @@ export function receiveInto(socket: Duplex, { room, onFilled }: Receiving): bool
   const [memoryAt, roomAt, filledAt] = FIELD_NAMES.map((name) => fieldOf(socket, name));
   if (memoryAt === undefined || roomAt === undefined || filledAt === undefined) return false;
   if (typeof handle?.useUserBuffer !== "function") return false;
-  const memory = room();
   const fields = socket as unknown as Fields;
+  const nextRoom = (): Uint8Array => {
+    const wanted = room();
+    return wanted === undefined || wanted.length === 0 ? unwanted : wanted;
+  };
+  const memory = nextRoom();
   fields[memoryAt] = memory;
-  fields[roomAt] = room;
+  fields[roomAt] = nextRoom;
   fields[filledAt] = (count: number): boolean => {
-    onFilled(count);
+    if (fields[memoryAt] !== unwanted) onFilled(count);
     return true;
   };
   handle.useUserBuffer(memory);

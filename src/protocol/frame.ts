@@ -106,8 +106,8 @@ export function newPayload(length: number): Uint8Array<ArrayBuffer> {
  */
 const POOLED_BITS_MIN = 12;
 const POOLED_BITS_MAX = 22;
-/** Where a pool has memory in pages, payloads of this size are worth that. */
-const PAGED_BYTES_MIN: number = 256 << 10;
+/** Where a pool has memory in pages, pieces above this size are worth that. */
+const PLAIN_BYTES_MAX: number = 256 << 10;
 /** Behind such a payload. */
 const PAGED_TAIL_BYTES: number = 2 * PAGE_BYTES;
 
@@ -146,15 +146,16 @@ export class PayloadPool {
     const kept = this.#free[bits - POOLED_BITS_MIN]?.pop();
     if (kept !== undefined) this.#bytes -= kept.length;
     this.#unusedBytes = Math.min(this.#unusedBytes, this.#bytes);
-    return (kept ?? this.#newPiece(2 ** bits, isPaged)).subarray(start, end);
+    return (kept ?? this.#newPiece(2 ** bits)).subarray(start, end);
   }
 
   #isPaged(length: number): boolean {
-    return this.#newPages !== undefined && length >= PAGED_BYTES_MIN;
+    return this.#newPages !== undefined && FRAME_HEADER_BYTES + length > PLAIN_BYTES_MAX;
   }
 
-  #newPiece(bytes: number, isPaged: boolean): Uint8Array<ArrayBuffer> {
-    const piece = (isPaged ? this.#newPages : undefined)?.(bytes) ?? uninitialized(bytes);
+  #newPiece(bytes: number): Uint8Array<ArrayBuffer> {
+    const newPages = bytes > PLAIN_BYTES_MAX ? this.#newPages : undefined;
+    const piece = newPages?.(bytes) ?? uninitialized(bytes);
     this.#own.set(piece.buffer, piece);
     return piece;
   }
@@ -257,12 +258,10 @@ export class FrameParser {
     this.#checksums = checksums;
   }
 
-  /** True between two frames: a connection that ends now was not cut within one. */
-  get isBetween(): boolean {
-    return this.#payload === undefined && this.#room.length === FRAME_HEADER_BYTES;
-  }
-
-  /** Where the next bytes belong: what is read to there need not be copied. Never empty. */
+  /**
+   * Where the next bytes belong: what is read to there need not be copied. Empty only behind a
+   * {@link FrameError}, which ends what a parser is for.
+   */
   get room(): Uint8Array {
     return this.#room;
   }

@@ -44,10 +44,12 @@ class DurableOpReader implements OpCursor {
   /** An entry's ops at a time. @throws {StandinError} `LOG_TRIMMED`, `LOG_DAMAGED`, `LOG_IO` */
   async read(from: number, _bytesMax: number, pool: PayloadPool): Promise<OpRecords | undefined> {
     if (this.#reader?.nextLsn !== from) {
-      await this.#reader?.close();
+      const before = this.#reader;
       this.#reader = this.#log.reader(from, "durable");
+      await before?.close();
     }
-    const entry = await this.#reader.next().catch((error: unknown) => {
+    // None: closed meanwhile.
+    const entry = await this.#reader?.next().catch((error: unknown) => {
       if ((error as { code?: string }).code === "LOG_DAMAGED") this.#onDamaged();
       throw error;
     });
@@ -57,7 +59,8 @@ class DurableOpReader implements OpCursor {
   }
 
   async close(): Promise<void> {
-    await this.#reader?.close();
+    const reader = this.#reader;
     this.#reader = undefined;
+    await reader?.close();
   }
 }

@@ -175,15 +175,18 @@ export class OpReader {
     if (from > this.#ring.applied) return this.#framer.cut(from, bytesMax, pool);
     assert(from >= this.#first(), () => `op ${from} is not kept any more`);
     if (this.#log?.nextLsn !== from) {
-      await this.#log?.close();
+      const before = this.#log;
       this.#log = this.#spill.reader(from);
+      await before?.close();
     }
-    const entry = await this.#log.next();
+    // None: closed meanwhile.
+    const entry = await this.#log?.next();
     return entry === undefined ? undefined : batchFrom(entry, from);
   }
 
   async close(): Promise<void> {
-    await this.#log?.close();
+    const log = this.#log;
     this.#log = undefined;
+    await log?.close();
   }
 }

@@ -32,9 +32,6 @@ const CHUNK_BYTES_MIN = 64;
 /** Smaller payloads are not worth it. */
 const ZSTD_BYTES_MIN = 512;
 
-/** Takes what comes behind the end of a connection: what was decrypted is still handed over. */
-const unwanted = new Uint8Array(1 << 14);
-
 export const FRAME_CHECKSUMS: Checksums = { ofPayload: hash32, ofHeader: crc32 };
 
 /**
@@ -60,6 +57,7 @@ export class FrameChannel {
   readonly #socket: Duplex;
   #bytesSent = 0;
   #isClosed = false;
+  #isPaused = false;
 
   /** `onFrame` may throw: the connection is then closed, with the error as the reason. */
   constructor(
@@ -110,13 +108,14 @@ export class FrameChannel {
         }
       });
       if (this.#isClosed) return;
-      const room = (): Uint8Array => (this.#isClosed ? unwanted : parser.room);
+      // What was decrypted before the end is still handed over.
+      const room = (): Uint8Array | undefined => (this.#isClosed ? undefined : parser.room);
       const onFilled = (count: number): void => guarded(() => filled(count));
       if (!receiveInto(socket, { room, onFilled })) {
         socket.on("data", (chunk: Uint8Array) => guarded(() => take(parser.push(chunk))));
       }
       // It may have been paused while its first messages were read.
-      socket.resume();
+      if (!this.#isPaused) socket.resume();
     });
   }
 
@@ -130,9 +129,11 @@ export class FrameChannel {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
   resume(): void {
+    this.#isPaused = false;
     this.#socket.resume();
   }
 
