@@ -35,7 +35,10 @@ import { servingMax, WorkerPool } from "./worker-pool.ts";
 
 const STDOUT = 1;
 const CATCH_UP_MS = 500;
-const RELIEVE_MS = 10;
+/** How often workers are looked after, by whether some are without one that waits. */
+const RELIEVE_MS_WHEN_BUSY = 10;
+const RELIEVE_MS = 40;
+const SETTLE_LOOK_MS = 10;
 const EXIT_WAIT_MS = 5000;
 
 class Engine {
@@ -107,8 +110,8 @@ class Engine {
   /** Workers that are stuck in something that was not known to be slow get help. */
   async #relieve(): Promise<never> {
     for (;;) {
-      await systemClock.sleep(RELIEVE_MS);
-      for (const pool of this.#pools) pool.relieve();
+      const isBusy = this.#pools.map((pool) => pool.relieve()).includes(true);
+      await systemClock.sleep(isBusy ? RELIEVE_MS_WHEN_BUSY : RELIEVE_MS);
     }
   }
 
@@ -183,10 +186,10 @@ class Engine {
    * hand finish it, and the mirror thread settles what is owed.
    */
   async #exit(errno: number): Promise<never> {
-    for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += RELIEVE_MS) {
+    for (let waitedMs = 0; waitedMs < EXIT_WAIT_MS; waitedMs += SETTLE_LOOK_MS) {
       const isSettled = this.#owed?.isEmpty ?? true;
       if (isSettled && this.#pools.every((pool) => pool.isIdle)) break;
-      await systemClock.sleep(RELIEVE_MS);
+      await systemClock.sleep(SETTLE_LOOK_MS);
     }
     process.exit(errno === ENODEV ? 0 : 1);
   }

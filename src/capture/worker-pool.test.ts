@@ -116,13 +116,13 @@ test("WorkerPool.relieve() calls one more when all who serve are stuck", async (
   await pool(2, 1, async (threads, words) => {
     const watcher = new WorkerPool(words.buffer as SharedArrayBuffer, 1);
     const serving = threads.find(({ heard }) => heard.includes("joined")) as Thread;
-    watcher.relieve();
-    watcher.relieve();
+    assert.deepEqual([watcher.relieve(), watcher.relieve()], [false, false]);
     assert.equal(words[SERVING], 1, "one that waits for a request is not stuck");
     serving.do("begin");
     await until("it began", () => serving.heard.includes("begin"));
-    watcher.relieve();
-    watcher.relieve();
+    assert.equal(watcher.relieve(), true);
+    assert.equal(words[SERVING], 1, "it has begun one just now");
+    assert.equal(watcher.relieve(), true);
     await until("the other serves", () => threads.every(({ heard }) => heard.includes("joined")));
     serving.do("end");
     await until("one of them parks", () => words[PARKED] === 1 && words[SERVING] === 1);

@@ -116,15 +116,17 @@ export class WorkerPool {
   }
 
   /**
-   * For a watcher, called every few milliseconds: when all who serve have a request in hand and
-   * nobody began one since the last call, they are stuck in something that was not known to be
-   * slow; one more is called.
+   * For a watcher, called now and then: when all who serve have a request in hand and nobody began
+   * one since the last call, they are stuck in something that was not known to be slow; one more is
+   * called. Returns whether to look again soon: they may be, or may become so.
    */
-  relieve(): void {
+  relieve(): boolean {
     const words = this.#words;
     const begun = Atomics.load(words, BEGUN);
     const isStill = begun === this.#begunSeen;
     this.#begunSeen = begun;
-    if (isStill && Atomics.load(words, BUSY) >= Atomics.load(words, SERVING)) this.#callOne();
+    if (Atomics.load(words, BUSY) < Atomics.load(words, SERVING)) return false;
+    if (isStill) this.#callOne();
+    return true;
   }
 }
