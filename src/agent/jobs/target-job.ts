@@ -194,7 +194,7 @@ export class TargetJob {
           this.#parts.onBroken();
         },
         onConnection: ({ connected, why }) => {
-          const message = connected ? "the source is connected" : `the source is gone: ${why}`;
+          const message = connected ? "the source is connected" : `the connection has ended: ${why}`;
           this.#report("info", message, { job: this.#record.name });
         },
         connectOnward: this.#parts.connectOnward,
