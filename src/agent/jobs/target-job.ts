@@ -194,7 +194,9 @@ export class TargetJob {
           this.#parts.onBroken();
         },
         onConnection: ({ connected, why }) => {
-          const message = connected ? "the source is connected" : `the connection has ended: ${why}`;
+          const message = connected
+            ? "the source is connected"
+            : `the connection has ended: ${why}`;
           this.#report("info", message, { job: this.#record.name });
         },
         connectOnward: this.#parts.connectOnward,
