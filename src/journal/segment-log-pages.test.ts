@@ -7,7 +7,9 @@ import {
   appendInPages,
   appendSome,
   lsnsOf,
+  memoryFiles,
   payloadOf,
+  range,
   readAll,
   streamId,
 } from "../../test/support/log-entries.ts";
@@ -19,16 +21,13 @@ import { MemoryLogFiles } from "../platform/memory-log-files.ts";
 import { pageMemory } from "../platform/page-memory.ts";
 import { PayloadPool } from "../protocol/frame.ts";
 import type { LogReader } from "./log-reader.ts";
-import { ENTRY_HEADER_BYTES, entryBytes, segmentName } from "./segment-format.ts";
+import {
+  ENTRY_HEADER_BYTES,
+  entryBytes,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from "./segment-format.ts";
 import { SegmentLog } from "./segment-log.ts";
-
-function range(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
-function memoryFiles(): MemoryLogFiles {
-  return new MemoryLogFiles(new Prng(1));
-}
 
 async function inFolder(work: (files: LogFiles) => Promise<void>): Promise<void> {
   const folder = makeTemporaryFolder("standin-log-");
@@ -39,11 +38,10 @@ async function inFolder(work: (files: LogFiles) => Promise<void>): Promise<void>
   }
 }
 
-test("entries in pages begin at one, wherever the entry before has ended", async () => {
-  const folder = makeTemporaryFolder("standin-log-");
-  try {
+test("entries in pages begin at one, wherever the entry before has ended", () => {
+  return inFolder(async (onDisk) => {
     const options = { recentBytes: 0, segmentBytes: 200_000 };
-    for (const files of [memoryFiles(), await folderLogFiles(folder)]) {
+    for (const files of [memoryFiles(), onDisk]) {
       const log = await SegmentLog.open(files, options);
       await log.startStream(streamId(1), 1);
       // Pages begin where a header of a filler just fits before them, does not, and at once.
@@ -71,9 +69,7 @@ test("entries in pages begin at one, wherever the entry before has ended", async
       assert.deepEqual(await lsnsOf(again, 18), [18, 19]);
       await again.close();
     }
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  });
 });
 
 test("pages without room around the payload are refused", async () => {
@@ -105,7 +101,7 @@ test("what is left of a large entry tells that a damaged one had been durable", 
   await log.close();
   const name = segmentName(1);
   const content = files.contentOf(name).slice();
-  const fillerAt = 64 + entryBytes(200);
+  const fillerAt = SEGMENT_HEADER_BYTES + entryBytes(200);
   const open = (kept: Uint8Array) => {
     return SegmentLog.open(new MemoryLogFiles(new Prng(1), {}, new Map([[name, kept]])));
   };

@@ -6,7 +6,9 @@ import { requireCapability } from "../../test/support/capabilities.ts";
 import {
   appendSome,
   lsnsOf,
+  memoryFiles,
   payloadOf,
+  range,
   readAll,
   streamId,
 } from "../../test/support/log-entries.ts";
@@ -18,14 +20,6 @@ import { segmentName } from "./segment-format.ts";
 import { SegmentLog } from "./segment-log.ts";
 
 const small = { segmentBytes: 1024, recentBytes: 2048 };
-
-function range(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
-function memoryFiles(): MemoryLogFiles {
-  return new MemoryLogFiles(new Prng(1));
-}
 
 function temporaryFolder(t: TestContext): string {
   const folder = makeTemporaryFolder("standin-log-");

@@ -75,24 +75,3 @@ test("who needs what was trimmed is told", async () => {
   assert.deepEqual([log.streamFirstLsn, log.firstLsn], [1000, streamFirstLsn]);
   await reader.close();
 });
-
-test("a reader that is closed while it turns to other ops keeps nothing in the log", async () => {
-  const log = await logOf();
-  let doneWith = 0;
-  log.onDone = () => doneWith++;
-  const ops = new DurableOps(log, AnswerRouting.atTarget(0));
-  const reader = ops.reader();
-  append(log, 2);
-  await log.sync();
-  await reader.read(3, 1000, pool);
-  const turning = reader.read(1, 1000, pool);
-  await reader.close();
-  assert.equal(await turning, undefined);
-  const other = ops.reader();
-  append(log, 2);
-  await log.sync();
-  await other.read(5, 1000, pool);
-  await other.read(9, 1000, pool);
-  assert.equal(doneWith, 4, "nobody else reads any of them");
-  await other.close();
-});

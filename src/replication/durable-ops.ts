@@ -2,7 +2,7 @@
  * The ops that a target has on its disk, for another target that gets them from there: nobody
  * further on may have what a power cut could still take from those before.
  */
-import type { LogReader } from "../journal/log-reader.ts";
+import { LogCursor } from "../journal/log-cursor.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom, type OpRecords } from "../model/op-records.ts";
 import type { PayloadPool } from "../protocol/frame.ts";
@@ -30,26 +30,19 @@ export class DurableOps implements OpSource {
 }
 
 class DurableOpReader implements OpCursor {
-  readonly #log: SegmentLog;
+  readonly #durable: LogCursor;
   readonly #routing: AnswerRouting;
   readonly #onDamaged: () => void;
-  #reader: LogReader | undefined;
 
   constructor(log: SegmentLog, routing: AnswerRouting, onDamaged: () => void) {
-    this.#log = log;
+    this.#durable = new LogCursor(log, "durable");
     this.#routing = routing;
     this.#onDamaged = onDamaged;
   }
 
   /** An entry's ops at a time. @throws {StandinError} `LOG_TRIMMED`, `LOG_DAMAGED`, `LOG_IO` */
   async read(from: number, _bytesMax: number, pool: PayloadPool): Promise<OpRecords | undefined> {
-    if (this.#reader?.nextLsn !== from) {
-      const before = this.#reader;
-      this.#reader = this.#log.reader(from, "durable");
-      await before?.close();
-    }
-    // None: closed meanwhile.
-    const entry = await this.#reader?.next().catch((error: unknown) => {
+    const entry = await this.#durable.read(from).catch((error: unknown) => {
       if ((error as { code?: string }).code === "LOG_DAMAGED") this.#onDamaged();
       throw error;
     });
@@ -58,9 +51,7 @@ class DurableOpReader implements OpCursor {
     return this.#routing.route(batchFrom(entry, from), (bytes) => pool.take(bytes));
   }
 
-  async close(): Promise<void> {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    await reader?.close();
+  close(): Promise<void> {
+    return this.#durable.close();
   }
 }

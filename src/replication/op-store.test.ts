@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 
+import { range } from "../../test/support/log-entries.ts";
 import { Prng } from "../base/prng.ts";
 import { RingFramer } from "../journal/ring-framer.ts";
 import { Ring, RingWriter } from "../journal/ring.ts";
@@ -57,10 +58,6 @@ async function readAll(store: OpStore, from: number, to: number): Promise<number
   }
   await reader.close();
   return seen;
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
 test("what a killed agent left in log and ring is read once, and more is spilled", async (t) => {

@@ -9,7 +9,7 @@ import { assert } from "../base/assert.ts";
 import { RingFramer } from "../journal/ring-framer.ts";
 import { type Ring, RingReader } from "../journal/ring.ts";
 import { isLogFull } from "../journal/log-error.ts";
-import type { LogReader } from "../journal/log-reader.ts";
+import { LogCursor } from "../journal/log-cursor.ts";
 import type { SegmentLog } from "../journal/segment-log.ts";
 import { batchFrom, type OpRecords } from "../model/op-records.ts";
 import type { PayloadPool } from "../protocol/frame.ts";
@@ -159,14 +159,13 @@ export class OpStore {
 export class OpReader {
   readonly #ring: Ring;
   readonly #framer: RingFramer;
-  readonly #spill: SegmentLog;
+  readonly #spilled: LogCursor;
   readonly #first: () => number;
-  #log: LogReader | undefined;
 
   constructor(ring: Ring, framer: RingFramer, spill: SegmentLog, first: () => number) {
     this.#ring = ring;
     this.#framer = framer;
-    this.#spill = spill;
+    this.#spilled = new LogCursor(spill, "written");
     this.#first = first;
   }
 
@@ -174,19 +173,11 @@ export class OpReader {
   async read(from: number, bytesMax: number, pool: PayloadPool): Promise<OpRecords | undefined> {
     if (from > this.#ring.applied) return this.#framer.cut(from, bytesMax, pool);
     assert(from >= this.#first(), () => `op ${from} is not kept any more`);
-    if (this.#log?.nextLsn !== from) {
-      const before = this.#log;
-      this.#log = this.#spill.reader(from);
-      await before?.close();
-    }
-    // None: closed meanwhile.
-    const entry = await this.#log?.next();
+    const entry = await this.#spilled.read(from);
     return entry === undefined ? undefined : batchFrom(entry, from);
   }
 
-  async close(): Promise<void> {
-    const log = this.#log;
-    this.#log = undefined;
-    await log?.close();
+  close(): Promise<void> {
+    return this.#spilled.close();
   }
 }

@@ -1,27 +1,9 @@
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 
-import { connectTls, TlsListener, type TLSSocket } from "../platform/tls.ts";
+import { tlsConnection } from "../../test/support/tls-connection.ts";
 import { FrameParser, framePieces, FrameType } from "../protocol/frame.ts";
-import { createAuthority } from "../trust/authority.ts";
 import { FRAME_CHECKSUMS, FrameChannel, writeFrame } from "./stream-connection.ts";
-
-/** Both ends of a TLS connection: that which was accepted, and that which was opened. */
-async function connection(t: TestContext): Promise<[TLSSocket, TLSSocket]> {
-  const { certificate, key } = await createAuthority("test", Date.now());
-  const credentials = { certificate, key, authority: certificate };
-  const accepted = Promise.withResolvers<TLSSocket>();
-  const listener = await TlsListener.listen({
-    address: "127.0.0.1",
-    port: 0,
-    credentials,
-    onConnection: ({ socket }) => accepted.resolve(socket),
-  });
-  t.after(() => listener.close());
-  const { socket } = await connectTls({ host: "127.0.0.1", port: listener.port, credentials });
-  t.after(() => socket.destroy());
-  return [await accepted.promise, socket];
-}
 
 const NOTHING = new Uint8Array(0);
 const BEHIND: Uint8Array = new Uint8Array(200_000).fill(7);
@@ -38,7 +20,7 @@ for (const { what, bytes, reason } of [
   { what: "of a damaged frame", bytes: damagedFrame(), reason: "a frame was damaged on its way" },
 ]) {
   test(`bytes ${what} end a TLS connection, however many come behind them`, async (t) => {
-    const [near, far] = await connection(t);
+    const [near, far] = await tlsConnection(t);
     const farClosed = Promise.withResolvers<void>();
     far.once("close", () => farClosed.resolve());
     const heard = Promise.withResolvers<FrameType>();
@@ -61,7 +43,7 @@ for (const { what, bytes, reason } of [
 }
 
 test("a channel that is paused by its first frame reads no more until it goes on", async (t) => {
-  const [near, far] = await connection(t);
+  const [near, far] = await tlsConnection(t);
   const heard: number[] = [];
   const resumed = Promise.withResolvers<void>();
   const parser = new FrameParser(FRAME_CHECKSUMS);

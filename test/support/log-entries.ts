@@ -4,7 +4,16 @@ import type { LogEntry } from "../../src/journal/segment-format.ts";
 import type { ReadUntil } from "../../src/journal/log-reader.ts";
 import { PAGE_BYTES } from "../../src/base/bytes.ts";
 import { Prng } from "../../src/base/prng.ts";
+import { MemoryLogFiles } from "../../src/platform/memory-log-files.ts";
 import { pageMemory } from "../../src/platform/page-memory.ts";
+
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+export function memoryFiles(): MemoryLogFiles {
+  return new MemoryLogFiles(new Prng(1));
+}
 
 /** 16 bytes. */
 export function streamId(number: number): Uint8Array {
