@@ -1,32 +1,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { PassThrough } from "node:stream";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 
-import { createAuthority } from "../trust/authority.ts";
+import { tlsConnection } from "../../test/support/tls-connection.ts";
 import { receiveInto } from "./receive-into.ts";
-import { connectTls, TlsListener, type TLSSocket } from "./tls.ts";
-
-/** Two ends of a connection: that which was accepted, and that which was opened. */
-async function connection(t: TestContext): Promise<[TLSSocket, TLSSocket]> {
-  const { certificate, key } = await createAuthority("test", Date.now());
-  const credentials = { certificate, key, authority: certificate };
-  const accepted = Promise.withResolvers<TLSSocket>();
-  const listener = await TlsListener.listen({
-    address: "127.0.0.1",
-    port: 0,
-    credentials,
-    onConnection: ({ socket }) => accepted.resolve(socket),
-  });
-  t.after(() => listener.close());
-  const { socket } = await connectTls({ host: "127.0.0.1", port: listener.port, credentials });
-  t.after(() => socket.destroy());
-  return [await accepted.promise, socket];
-}
 
 for (const [index, which] of ["accepted", "opened"].entries()) {
   test(`a socket that was ${which} fills the memory that it is given`, async (t) => {
-    const ends = await connection(t);
+    const ends = await tlsConnection(t);
     const [near, far] = index === 0 ? ends : [ends[1], ends[0]];
     const sent = crypto.getRandomValues(new Uint8Array(60_000));
     const memory = new Uint8Array(sent.length);
