@@ -55,6 +55,10 @@ function startFio(folder: string): { child: ChildProcess; output: () => string }
     ...["--time_based", `--runtime=${given.number("seconds")}`, "--output-format=json"],
   ];
   const child = spawn("fio", options, { stdio: ["ignore", "pipe", "inherit"] });
+  // Its exit code is then set, too.
+  child.once("error", ({ message }) => {
+    console.error(`${message}: install Debian's package fio, or look at PATH`);
+  });
   let text = "";
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   return { child, output: () => text };

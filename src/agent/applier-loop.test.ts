@@ -59,9 +59,11 @@ class LoopBench {
   }
 }
 
+/** One that is not woken sleeps for ever. */
+const BOUNDED = { timeout: 60_000 };
 const NOTHING = { command: "resume" };
 
-test("ApplierLoop naps behind a batch, shorter while writers fill the ring", async () => {
+test("ApplierLoop naps behind a batch, shorter while writers fill the ring", BOUNDED, async () => {
   const its = new LoopBench();
   assert.equal(await its.nextNap(), 16);
   for (let count = 0; count < 4; count++) its.write(1 << 19);
@@ -73,7 +75,7 @@ test("ApplierLoop naps behind a batch, shorter while writers fill the ring", asy
   await its.stop();
 });
 
-test("ApplierLoop naps shorter while a flush waits for ops", async () => {
+test("ApplierLoop naps shorter while a flush waits for ops", BOUNDED, async () => {
   const its = new LoopBench();
   assert.equal(await its.nextNap(), 16);
   its.write(100);
@@ -87,7 +89,7 @@ test("ApplierLoop naps shorter while a flush waits for ops", async () => {
   await its.stop();
 });
 
-test("ApplierLoop is woken by a command", { timeout: 60_000 }, async () => {
+test("ApplierLoop is woken by a command", BOUNDED, async () => {
   const its = new LoopBench();
   await its.nextNap();
   its.write(100);

@@ -224,7 +224,7 @@ export class ApplierLoop {
     }
   }
 
-  /** Until a command comes, at most. Answers that somebody waits for come as ops. */
+  /** Until a command comes, at most. Shorter while somebody waits for what comes as ops. */
   #nap(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;

@@ -35,7 +35,7 @@ import { servingMax, WorkerPool } from "./worker-pool.ts";
 
 const STDOUT = 1;
 const CATCH_UP_MS = 500;
-/** How often workers are looked after, by whether some are without one that waits. */
+/** Between two looks after the workers: while all that serve a mount are busy, and else. */
 const RELIEVE_MS_WHEN_BUSY = 10;
 const RELIEVE_MS = 40;
 const SETTLE_LOOK_MS = 10;
