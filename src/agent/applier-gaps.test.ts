@@ -12,7 +12,7 @@ function afterGap(
   lost: (source: FakeSource) => void,
   exclude: readonly string[] = [],
 ): ApplierBench {
-  const bench = new ApplierBench({ exclude });
+  const bench = new ApplierBench({ exclude, orphans: "aside" });
   const { source } = bench;
   before(source);
   bench.settle();
@@ -37,6 +37,28 @@ test("ApplierRuntime leaves nothing at a name that an unknown file had before it
   bench.source.rename("name", "other");
   bench.settle();
   bench.assertEqual();
+});
+
+test("ApplierRuntime sets no name aside that a file has lost in an exchange with an unknown", () => {
+  for (const come of ["create", "link"] as const) {
+    const bench = afterGap(
+      (source) => {
+        source.create("file");
+        source.link("name", "file");
+        source.create("another");
+      },
+      (source) => source.create("unknown"),
+    );
+    const { source } = bench;
+    source.exchange("unknown", "name");
+    source.remove("unknown");
+    source.rename("name", "third");
+    if (come === "create") source.create("name");
+    else source.link("name", "another");
+    bench.settle();
+    bench.assertEqual();
+    assert.deepEqual(readdirSync(`${bench.home}/.replica.standin/aside`), []);
+  }
 });
 
 test("ApplierRuntime copies nothing from a file that a resync has yet to compare", () => {

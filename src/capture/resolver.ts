@@ -139,7 +139,7 @@ export class Resolver {
     const link = this.#tree.lookup(directory, op.name);
     if (link !== 0) this.#emptyNode(this.#tree.nodeOf(link));
     this.#begin();
-    this.#dropLink(link);
+    this.#dropStale(link);
     this.#place(directory, op.name);
     const present = this.#territory.isPresent(directory);
     this.#resolved.action = present ? Action.create : Action.none;
@@ -189,6 +189,11 @@ export class Resolver {
     return true;
   }
 
+  /** Within the transaction. Only a tree that a resync has not put right yet has such a link. */
+  #dropStale(link: number): void {
+    if (link !== 0) this.#resolved.isStale = !this.#dropLink(link);
+  }
+
   #link(op: OpView): void {
     const tree = this.#tree;
     const directory = this.#territory.known(op.mount, op.parent, op.name, false);
@@ -203,7 +208,7 @@ export class Resolver {
     this.#begin();
     this.#place(directory, op.name);
     const isPresent = node !== 0 && this.#territory.isPresent(node);
-    if (isPresent) this.#dropLink(link);
+    if (isPresent) this.#dropStale(link);
     else this.#dropEntry(link, directory);
     if (node === 0) {
       this.#adopt(op, directory, op.name);
