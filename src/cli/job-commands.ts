@@ -15,7 +15,7 @@ import { formatBytes } from "../base/units.ts";
 import { type AskArguments, askAgent } from "./ask-agent.ts";
 import { ExitCode } from "./exit-code.ts";
 import type { LimitOption, Via } from "./option-values.ts";
-import { outputFor } from "./output.ts";
+import { type Output, outputFor } from "./output.ts";
 import { renderLink, renderOnward, renderUnknownOwners } from "./render-link.ts";
 
 export interface ProtectArguments extends AskArguments {
@@ -172,9 +172,10 @@ function shownFolder({ path, state }: FolderStatus): string {
   return state === "captured" ? path : `${path} (${state})`;
 }
 
-function promotedTo({ paths, isDone }: PromotionRecord): string {
-  const where = paths.join("\n");
-  return isDone ? `promoted to ${where}` : `being promoted to ${where}`;
+function promotedTo({ paths, unfinished, isDone }: PromotionRecord): string {
+  const where = `${isDone ? "promoted" : "being promoted"} to ${paths.join("\n")}`;
+  const count = unfinished?.count ?? 0;
+  return count === 0 ? where : `${where}\nmay be missing or older: ${count}`;
 }
 
 /** With the path of each where there are several. */
@@ -228,16 +229,28 @@ export async function runPromote(
   const output = outputFor(given.json === true);
   const { job, at = [], force } = given;
   const promotion = await askAgent<Promotion>(given, "promote", { job, at, force: force === true });
-  const { paths, lsn, epoch, started } = promotion;
+  const { paths, lsn, epoch, started, unfinished } = promotion;
   output.json({ event: "promoted", ...promotion });
   output.text(
     `${job} is at ${paths.join(", ")} now, with everything up to LSN ${lsn} (epoch ${epoch})`,
   );
+  if (unfinished !== null && unfinished.count > 0) {
+    const what = "files that may be missing or older, for the source had yet to bring them";
+    output.text(`${what}: ${unfinished.count}`);
+    listSome(output, unfinished.paths);
+  }
   if (started === null) return ExitCode.ok;
   output.text(
     `  start command: exit code ${started.code}${started.output && `\n${started.output}`}`,
   );
   return started.code === 0 ? ExitCode.ok : ExitCode.failed;
+}
+
+const LISTED_MAX = 20;
+
+function listSome(output: Output, lines: readonly string[]): void {
+  for (const line of lines.slice(0, LISTED_MAX)) output.text(`  ${line}`);
+  if (lines.length > LISTED_MAX) output.text("  and others; more with --json");
 }
 
 interface VerifyAnswer {
@@ -247,8 +260,6 @@ interface VerifyAnswer {
     readonly differences?: readonly ListedDifference[];
   }[];
 }
-
-const LISTED_MAX = 20;
 
 export async function runJobVerify(
   given: AskArguments & { readonly job: string; readonly repair?: boolean },
@@ -261,10 +272,10 @@ export async function runJobVerify(
   for (const { agent, different = 0, differences = [] } of answer.targets) {
     const what = different === 0 ? "is equal" : `differs in ${different} places`;
     output.text(`${agent}: ${what}${different > 0 && repair ? ", repaired" : ""}`);
-    for (const { path, what } of differences.slice(0, LISTED_MAX)) {
-      output.text(`  ${path}: ${what.join(", ")}`);
-    }
-    if (differences.length > LISTED_MAX) output.text("  and others; more with --json");
+    listSome(
+      output,
+      differences.map(({ path, what }) => `${path}: ${what.join(", ")}`),
+    );
     differs ||= different > 0;
   }
   return differs && !repair ? ExitCode.failed : ExitCode.ok;

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -177,6 +179,25 @@ test("the replica is promoted when the source is lost, and the source stays down
   await servers.target.stop();
   await servers.target.start();
   assert.equal(readFileSync(join(at, "mail"), "utf8"), "written on the new server");
+});
+
+test("a promotion tells which files the source had yet to bring", { skip, timeout }, async (t) => {
+  const servers = await Servers.start(t);
+  writeFileSync(join(servers.folder, "large.tmp"), randomBytes(8 << 20));
+  await servers.protect("--exclude", "*.tmp", "--limit", "256K");
+  writeFileSync(join(servers.folder, "whole"), "small");
+  servers.flush();
+  renameSync(join(servers.folder, "large.tmp"), join(servers.folder, "large"));
+  await until(
+    () => JSON.stringify(servers.status()).includes("FILES_DIFFER") || undefined,
+    () => `it is not being copied: ${JSON.stringify(servers.status())}`,
+  );
+  servers.killSource();
+  const at = join(servers.home, "promoted");
+  const { stdout } = servers.target.command("promote", "data", "--at", at);
+  assert.match(stdout, new RegExp(`may be missing or older.*: 1\\n *${at}/large\\n`));
+  const { promotion } = servers.replicaStatus();
+  assert.deepEqual(promotion?.unfinished, { count: 1, paths: [join(at, "large")] });
 });
 
 test("the new primary is protected by the old source, when that is back", {

@@ -12,9 +12,12 @@ import { checkPromotionPaths, promotionPaths, putReplicaAt } from "./promotion-p
 import type { JobSettings } from "./source-record.ts";
 import type { TargetJob } from "./target-job.ts";
 import { replicaOf } from "./target-record.ts";
+import type { Unfinished } from "./unfinished.ts";
 
 /** What a start command may take; then it is left alone, and the promotion is complete. */
 const START_MS = 600_000;
+/** Paths of what is unfinished, in the log; the record has more. */
+const LOGGED_MAX = 20;
 
 export interface Promotion {
   readonly name: string;
@@ -22,6 +25,8 @@ export interface Promotion {
   readonly paths: readonly string[];
   /** The replica holds the source's history up to here. */
   readonly lsn: number;
+  /** What may be missing or older all the same; null: not known. */
+  readonly unfinished: Unfinished | null;
   readonly epoch: number;
   /** What the start command did; null: the job has none. */
   readonly started: ShellResult | null;
@@ -81,14 +86,19 @@ export class Promoter {
   }
 
   async #finish(target: TargetJob): Promise<Promotion> {
-    const { lsn, paths } = await target.applyRest();
+    const { lsn, paths, unfinished } = await target.applyRest();
     const { name, epoch, startCommand } = target.record;
     const { log } = this.#parts;
     await this.#capture(target, paths);
     log.info("promoted", `the replica of ${name} is promoted`, { paths, lsn, epoch });
+    if (unfinished !== null && unfinished.count > 0) {
+      const { count, paths } = unfinished;
+      const message = "files may be missing or older, for the source had yet to bring them";
+      log.warning("unfinished", message, { name, count, first: paths.slice(0, LOGGED_MAX) });
+    }
     const started = startCommand === null ? null : await this.#start(startCommand, target, paths);
     target.promotionDone();
-    return { name, paths, lsn, epoch, started };
+    return { name, paths, lsn, unfinished, epoch, started };
   }
 
   /** The new primary captures at once: what is protected next needs only the difference. */

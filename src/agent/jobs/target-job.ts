@@ -29,6 +29,7 @@ import type { ConnectOnward } from "./onward-link.ts";
 import { onwardHello, withLimits, withoutTarget } from "./onward-settings.ts";
 import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { ITSELF, notComplete, notTheSource, stopped } from "./target-errors.ts";
+import { findUnfinished } from "./unfinished.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
 import { pauseMs } from "./pace.ts";
 import {
@@ -396,7 +397,7 @@ export class TargetJob {
     if (this.#life === undefined) throw notComplete(this.#record.name, "mirror");
     if (!this.isComplete && !isForced) throw notComplete(this.#record.name, due);
     const at = new Date(this.#clock.wallMs()).toISOString();
-    const promotion = { at, paths, isForced, lsn: null, isDone: false };
+    const promotion = { at, paths, isForced, lsn: null, unfinished: null, isDone: false };
     this.#save({ promotion, epoch: epoch + 1 });
     this.#life.stream.seal();
   }
@@ -405,10 +406,10 @@ export class TargetJob {
    * Of a promotion that was begun: applies what was received. @throws {StandinError}
    * `NOT_COMPLETE`, `NOT_APPLIED`
    */
-  async applyRest(): Promise<Pick<PromotionRecord, "paths"> & { readonly lsn: number }> {
-    const { name, promotion, isPaused, due } = this.#record;
+  async applyRest(): Promise<PromotionRecord & { readonly lsn: number }> {
+    const { name, promotion, isPaused, due, mounts } = this.#record;
     assert(promotion !== null, "a promotion was begun");
-    if (promotion.lsn !== null) return { lsn: promotion.lsn, paths: promotion.paths };
+    if (promotion.lsn !== null) return { ...promotion, lsn: promotion.lsn };
     const life = this.#life;
     // A power cut may have come between, and have left no checkpoint to go on from.
     if (life === undefined || !(this.isComplete || promotion.isForced))
@@ -424,9 +425,11 @@ export class TargetJob {
     const lsn = this.appliedLsn;
     await life.stop();
     this.#life = undefined;
-    this.#save({ promotion: { ...promotion, lsn } });
+    const unfinished = findUnfinished(`${this.#shmDir}/tree`, mounts, promotion.paths);
+    const sealed = { ...promotion, lsn, unfinished };
+    this.#save({ promotion: sealed });
     removeTree(this.#shmDir);
-    return { lsn, paths: promotion.paths };
+    return sealed;
   }
 
   /** The applications have their folder. */

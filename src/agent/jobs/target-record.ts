@@ -7,6 +7,7 @@ import type {
 } from "../../protocol/stream-messages.ts";
 import type { ProcessIdentity } from "../../platform/processes.ts";
 import type { DueWork } from "../instance-record.ts";
+import type { Unfinished } from "./unfinished.ts";
 
 const VERSION = 1;
 
@@ -19,6 +20,8 @@ export interface PromotionRecord {
   readonly isForced: boolean;
   /** The last op that was applied; null: not all that was received is applied yet. */
   readonly lsn: number | null;
+  /** With the LSN: what the source was asked for and can no longer bring; null: not known. */
+  readonly unfinished: Unfinished | null;
   /** It is captured there, and the start command has run. */
   readonly isDone: boolean;
 }
