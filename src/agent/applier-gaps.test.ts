@@ -1,10 +1,11 @@
 /** What a resync makes of changes that nobody recorded, while others go on. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { ApplierBench } from "../../test/support/applier-bench.ts";
 import type { FakeSource } from "../../test/support/fake-source.ts";
 import { PassKind, Phase } from "../mirror/pass-state.ts";
+import { getInodeFlags, setInodeFlags } from "../platform/replica-files.ts";
 
 /** A copy that is complete, then changes that nobody recorded, and a resync that has begun. */
 function afterGap(
@@ -39,7 +40,7 @@ test("ApplierRuntime leaves nothing at a name that an unknown file had before it
   bench.assertEqual();
 });
 
-test("ApplierRuntime sets no name aside that a file has lost in an exchange with an unknown", () => {
+test("ApplierRuntime sets no name aside that a file has lost to an unknown one", () => {
   for (const come of ["create", "link"] as const) {
     const bench = afterGap(
       (source) => {
@@ -58,6 +59,34 @@ test("ApplierRuntime sets no name aside that a file has lost in an exchange with
     bench.settle();
     bench.assertEqual();
     assert.deepEqual(readdirSync(`${bench.home}/.replica.standin/aside`), []);
+  }
+});
+
+test("ApplierRuntime gives new files the flags of a folder that a resync has yet to reach", () => {
+  const NODUMP = 0x40;
+  const set = (path: string, flags: number) => {
+    const fd = openSync(path, "r");
+    assert.equal(setInodeFlags(fd, (getInodeFlags(fd) & ~NODUMP) | flags), 0);
+    closeSync(fd);
+  };
+  for (const [before, lost] of [
+    [0, NODUMP],
+    [NODUMP, 0],
+  ] as const) {
+    const bench = afterGap(
+      (source) => {
+        source.mkdir("d");
+        set(`${source.root}/d`, before);
+      },
+      (source) => set(`${source.root}/d`, lost),
+    );
+    bench.source.mkdir("d/e");
+    bench.source.create("d/e/file");
+    bench.source.rename("d/e/file", "file");
+    bench.source.create("d/other");
+    bench.source.rename("d/other", "other");
+    bench.settle();
+    bench.assertEqual();
   }
 });
 

@@ -144,6 +144,17 @@ export function makeInodeFlags(opened: Opened, flags: number): number {
   return wanted === is ? 0 : setInodeFlags(opened.fd, wanted);
 }
 
+/** Whether a file or directory has flags that users set: new entries of a directory inherit some. */
+export function hasInodeFlags(fd: number): boolean {
+  const flags = getInodeFlags(fd);
+  return flags > 0 && (flags & INODE_FLAGS_MASK) !== 0;
+}
+
+/** Of a new file or directory. The stream has those that the source's has, if any. */
+export function removeInheritedFlags(fd: number): void {
+  makeInodeFlags({ fd, isPathOnly: false }, 0);
+}
+
 export function makeProjectId(opened: Opened, projectId: number): number {
   if (opened.isPathOnly || projectId === 0) return 0;
   return setProjectId(opened.fd, projectId);

@@ -10,8 +10,8 @@ export interface Descriptor {
   used: boolean;
   /** Directories: whether new entries inherit an ACL; undefined when nobody has looked yet. */
   inheritsAcl: boolean | undefined;
-  /** Directories: inode flags that a new file is born with; undefined as above. */
-  fileFlags: number | undefined;
+  /** Directories: whether they may inherit inode flags; undefined as above. */
+  inheritsFlags: boolean | undefined;
 }
 
 export class DescriptorCache {
@@ -43,7 +43,7 @@ export class DescriptorCache {
       fd,
       used: true,
       inheritsAcl: undefined,
-      fileFlags: undefined,
+      inheritsFlags: undefined,
     };
     this.#entries.set(node, entry);
     this.#last = entry;

@@ -42,9 +42,11 @@ import {
   mknodat,
   O_CLOEXEC,
   O_CREAT,
+  O_DIRECTORY,
   O_EXCL,
   O_NOFOLLOW,
   O_PATH,
+  O_RDONLY,
   O_RDWR,
   openat,
   removexattr,
@@ -57,7 +59,13 @@ import {
   unlinkat,
 } from "../platform/libc.ts";
 import { procPath, setTimesAt } from "../platform/replica-files.ts";
-import { ACL_DEFAULT, PERMISSIONS, removeInheritedAcl } from "./attributes.ts";
+import {
+  ACL_DEFAULT,
+  hasInodeFlags,
+  PERMISSIONS,
+  removeInheritedAcl,
+  removeInheritedFlags,
+} from "./attributes.ts";
 import type { Descriptor } from "./descriptor-cache.ts";
 import { type Disposal, unprotect } from "./disposal.ts";
 import { nameZ, type Replica } from "./replica.ts";
@@ -162,6 +170,7 @@ export class NamespaceApplier {
     made: number,
   ): number {
     const inherits = this.#inheritsAcl(directory);
+    const inheritsFlags = this.#inheritsFlags(directory);
     const type = from.mode & S_IFMT;
     const mtime = { sec: from.mtimeSec, nsec: from.mtimeNsec };
     if (type === S_IFREG) {
@@ -169,6 +178,7 @@ export class NamespaceApplier {
         ? 0
         : fchownat(made, NO_NAME, from.uid, from.gid, AT_EMPTY_PATH);
       if (inherits) removeInheritedAcl(made);
+      if (inheritsFlags) removeInheritedFlags(made);
       if (result >= 0 && (inherits || (from.mode & SPECIAL_BITS) !== 0)) {
         result = fchmod(made, from.mode & PERMISSIONS);
       }
@@ -184,6 +194,7 @@ export class NamespaceApplier {
     const owned = fchownat(fd, name, from.uid, from.gid, AT_SYMLINK_NOFOLLOW);
     if (owned < 0) return owned;
     if (inherits) removeAclAt(fd, name);
+    if (inheritsFlags && type === S_IFDIR) removeFlagsAt(fd, name);
     const exact = type === S_IFDIR || inherits || (from.mode & SPECIAL_BITS) !== 0;
     if (type !== S_IFLNK && exact) {
       const moded = fchmodat(fd, name, from.mode & PERMISSIONS);
@@ -213,6 +224,11 @@ export class NamespaceApplier {
   #inheritsAcl(directory: Descriptor): boolean {
     directory.inheritsAcl ??= fgetxattr(directory.fd, ACL_DEFAULT, NO_BYTES, 0) >= 0;
     return directory.inheritsAcl;
+  }
+
+  #inheritsFlags(directory: Descriptor): boolean {
+    directory.inheritsFlags ??= hasInodeFlags(directory.fd);
+    return directory.inheritsFlags;
   }
 
   /** Frees the place for `node`. Returns 0 or `-errno`. */
@@ -464,5 +480,12 @@ function removeAclAt(dir: number, name: Uint8Array): void {
   if (fd < 0) return;
   for (const acl of [cString("system.posix_acl_access"), ACL_DEFAULT])
     removexattr(procPath(fd), acl);
+  close(fd);
+}
+
+function removeFlagsAt(dir: number, name: Uint8Array): void {
+  const fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return;
+  removeInheritedFlags(fd);
   close(fd);
 }

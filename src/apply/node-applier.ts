@@ -289,20 +289,10 @@ export class NodeApplier {
     if (result < 0) this.#replica.refused(node, "set times", -result, true);
   }
 
-  /**
-   * Fresh nodes too: they were born with flags of the directory that they were made in. All files
-   * of one directory with the same, so that one is looked at.
-   */
+  /** A fresh file has none. */
   #inodeFlags(node: number, opened: Opened, flags: number, isFresh: boolean): number {
-    const tree = this.#tree;
-    if (isFresh && tree.type(node) === TYPE_REGULAR) {
-      const directory = this.#replica.directoryEntry(tree.directoryOf(tree.firstLink(node)));
-      if (typeof directory !== "number") {
-        directory.fileFlags ??= getInodeFlags(opened.fd);
-        const born = directory.fileFlags;
-        if (born >= 0 && ((born ^ flags) & INODE_FLAGS_MASK) === 0) return 0;
-      }
-    }
+    const isFile = this.#tree.type(node) === TYPE_REGULAR;
+    if (isFresh && isFile && (flags & INODE_FLAGS_MASK) === 0) return 0;
     this.#replica.inheritanceChanged(node);
     return makeInodeFlags(opened, flags);
   }

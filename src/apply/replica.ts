@@ -238,7 +238,7 @@ export class Replica {
     const entry = this.#directories.get(node);
     if (entry === undefined) return;
     entry.inheritsAcl = undefined;
-    entry.fileFlags = undefined;
+    entry.inheritsFlags = undefined;
   }
 
   /** Keeps the descriptor of a file that was just made. */

@@ -1,6 +1,6 @@
 /** Memory that the threads of one engine share; it dies with the engine, locks included. */
 import type { Mapping } from "../platform/shared-memory.ts";
-import { DefaultAcls } from "./default-acls.ts";
+import { Inheritance } from "./inheritance.ts";
 import { DescriptorCache } from "./descriptor-cache.ts";
 import type { EngineMount } from "./engine-config.ts";
 import { LockTable } from "./lock-table.ts";
@@ -16,7 +16,7 @@ export interface EngineShared {
   readonly nodeLocks: SharedArrayBuffer;
   readonly files: SharedArrayBuffer;
   readonly places: SharedArrayBuffer;
-  readonly defaultAcls: SharedArrayBuffer;
+  readonly inheritance: SharedArrayBuffer;
   readonly pool: SharedArrayBuffer;
   /** One i32: {@link Gate}. */
   readonly gate: SharedArrayBuffer;
@@ -82,7 +82,7 @@ export function allocateShared(mounts: number): EngineShared {
     nodeLocks: NodeTable.allocateLocks(),
     files: DescriptorCache.allocate(FILES_MAX / share),
     places: DescriptorCache.allocate(PLACES_MAX / share),
-    defaultAcls: DefaultAcls.allocate(),
+    inheritance: Inheritance.allocate(),
     pool: WorkerPool.allocate(),
     gate: new SharedArrayBuffer(4),
     mappings: new SharedArrayBuffer(2 * MAPPING_FLOATS * 8),

@@ -33,7 +33,7 @@ import {
 } from "../platform/native.ts";
 import { Statx } from "../platform/statx.ts";
 import { type Beneath, type NodeUse, newNodeUse } from "./beneath.ts";
-import type { DefaultAcls } from "./default-acls.ts";
+import type { Inheritance } from "./inheritance.ts";
 import type { LockTable } from "./lock-table.ts";
 import { NODE_FLAG_HELD_BY_FD } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
@@ -53,7 +53,7 @@ export interface WorkerOptions {
   readonly recorder: Recorder;
   /** Device of the folder beneath; what lies on another is a nested mount. */
   readonly device: { readonly major: number; readonly minor: number };
-  readonly defaultAcls: DefaultAcls;
+  readonly inheritance: Inheritance;
   readonly pool: WorkerPool;
   readonly writeTimes: WriteTimes;
   readonly recordCopies: boolean;
@@ -65,7 +65,7 @@ export class WorkerContext {
   readonly beneath: Beneath;
   readonly locks: LockTable;
   readonly recorder: Recorder;
-  readonly defaultAcls: DefaultAcls;
+  readonly inheritance: Inheritance;
   readonly pool: WorkerPool;
   readonly writeTimes: WriteTimes;
   readonly recordCopies: boolean;
@@ -97,7 +97,7 @@ export class WorkerContext {
     this.beneath = options.beneath;
     this.locks = options.locks;
     this.recorder = options.recorder;
-    this.defaultAcls = options.defaultAcls;
+    this.inheritance = options.inheritance;
     this.pool = options.pool;
     this.writeTimes = options.writeTimes;
     this.recordCopies = options.recordCopies;

@@ -5,7 +5,7 @@ import { close, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP } from "../plat
 import { CLONE_FS, umask, unshare } from "../platform/libc.ts";
 import { Statx } from "../platform/statx.ts";
 import { Beneath } from "./beneath.ts";
-import { DefaultAcls } from "./default-acls.ts";
+import { Inheritance } from "./inheritance.ts";
 import { DescriptorCache } from "./descriptor-cache.ts";
 import { getMappings, type WorkerData } from "./engine-shared.ts";
 import { LockTable } from "./lock-table.ts";
@@ -49,7 +49,7 @@ export function setUpWorker(data: WorkerData, recorder: Recorder): WorkerContext
     locks: new LockTable(shared.locks),
     recorder,
     device: { major: root.devMajor, minor: root.devMinor },
-    defaultAcls: new DefaultAcls(shared.defaultAcls),
+    inheritance: new Inheritance(shared.inheritance),
     pool: new WorkerPool(shared.pool, data.servingMax),
     writeTimes: new WriteTimes(mount.index, new OwedTimes(recorder.ring), systemClock),
     recordCopies: data.recordCopies,

@@ -42,6 +42,7 @@ import {
   utimensat,
   AT_SYMLINK_NOFOLLOW,
 } from "../../src/platform/libc.ts";
+import { getInodeFlags, INODE_FLAGS_MASK } from "../../src/platform/replica-files.ts";
 import { Statx } from "../../src/platform/statx.ts";
 import { FakeMirror, type Pieces, reserveOp } from "./fake-mirror.ts";
 
@@ -143,6 +144,20 @@ export class FakeSource {
     op.extra = this.#status.rdev;
     op.parent = this.#parentTime(op, 0, path);
     this.#names(op, TIME_BYTES, nameOf(path), Buffer.from(target));
+    this.#inherited(path);
+  }
+
+  /** Behind a creation: inode flags that it has from its directory. */
+  #inherited(path: string): void {
+    const status = lstatSync(this.#at(path));
+    if (!status.isFile() && !status.isDirectory()) return;
+    const fd = openSync(this.#at(path), "r");
+    const flags = getInodeFlags(fd);
+    closeSync(fd);
+    if (flags < 0 || (flags & INODE_FLAGS_MASK) === 0) return;
+    const op = this.#start(OpKind.setflags, path, OP_HEADER_BYTES + 8);
+    writeU64(op.view, op.body(0), flags);
+    this.#publish(op, OP_HEADER_BYTES + 8);
   }
 
   create(path: string, mode = 0o644): void {

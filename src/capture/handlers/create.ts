@@ -28,12 +28,10 @@ import {
 import { NODE_FLAG_TMPFILE } from "../node-table.ts";
 import { Past } from "../recorder.ts";
 import type { WorkerContext } from "../worker-context.ts";
-import { recordInheritedFlags } from "./ioctl.ts";
-import { recordInheritedAcls } from "./xattr.ts";
+import { INHERITED_BYTES, recordInherited } from "./inherited.ts";
 
-/** Names, target and two inherited ACLs at their longest. */
+/** With names and target at their longest. */
 const CREATE_BYTES = OP_HEADER_BYTES + TIME_BYTES + 255 + 4096;
-const ACL_ROOM_BYTES = 16_384;
 
 /** The parts of a create request that differ by opcode. */
 interface Creation {
@@ -91,10 +89,10 @@ function create(context: WorkerContext, request: Request, reply: Reply): number 
   const error = beneath.useDirectory(parent, use);
   if (error < 0) return error;
   const past = recorder.past(request);
-  const begun = recorder.begin(request, CREATE_BYTES + ACL_ROOM_BYTES);
+  const begun = recorder.begin(request, CREATE_BYTES + INHERITED_BYTES);
   context.becomeCaller(request, creation.umask);
   locks.lock(parent);
-  const records = recorder.confirm(begun, CREATE_BYTES + ACL_ROOM_BYTES);
+  const records = recorder.confirm(begun, CREATE_BYTES + INHERITED_BYTES);
   let result = past === Past.recorded ? 0 : make(request, use.fd, creation);
   // Begun by an engine that was killed, and the kernel had made sure that the name was free: it was
   // us.
@@ -143,7 +141,7 @@ function recordCreate(
     });
     recorder.commit();
   }
-  recordInheritedAcls(context, { parent, ino });
+  recordInherited(context, { parent, ino });
 }
 
 /** Writes one or two names behind the times and sets the record's size. */
@@ -174,7 +172,7 @@ function tmpfile(context: WorkerContext, request: Request, reply: Reply): number
   const mask = request.u32(8) & 0o777;
   const error = beneath.useDirectory(beneath.ino(request.nodeId), use);
   if (error < 0) return error;
-  const records = recorder.begin(request, OP_HEADER_BYTES + ACL_ROOM_BYTES);
+  const records = recorder.begin(request, OP_HEADER_BYTES + INHERITED_BYTES);
   context.becomeCaller(request, mask);
   const exclusive = request.u32(0) & O_EXCL;
   const flags = O_TMPFILE | O_RDWR | O_CLOEXEC | exclusive;
@@ -192,8 +190,7 @@ function tmpfile(context: WorkerContext, request: Request, reply: Reply): number
   if (records) {
     fillNode(context, recorder.start(OpKind.tmpfile, context.mount, statx.ino));
     recorder.commit();
-    recordInheritedAcls(context, { parent: beneath.ino(request.nodeId), ino: statx.ino });
-    recordInheritedFlags(context, statx.ino, fd);
+    recordInherited(context, { parent: beneath.ino(request.nodeId), ino: statx.ino });
   } else recorder.lose();
   const hold = context.holdDescriptor(fd);
   beneath.nodes.hold(statx.ino, hold.id, hold.flags | NODE_FLAG_TMPFILE);

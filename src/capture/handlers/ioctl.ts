@@ -17,12 +17,12 @@ const FS_IOC_SETFLAGS = 0x40086602;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
 
-/** Those of FS_FL_USER_MODIFIABLE: what chattr can set. */
-const FLAGS_INHERITED = 0x000380ff;
+/** What chattr can set; a directory gives some of these to new entries. */
+const FLAGS_GIVEN = 0x208380ff;
 
 const IOCTL_IN_BYTES = 32;
 const IOCTL_OUT_BYTES = 16;
-const FLAGS_OP_BYTES = OP_HEADER_BYTES + 8;
+export const FLAGS_OP_BYTES: number = OP_HEADER_BYTES + 8;
 /** `struct fsxattr`; its u32 at 12 is the project id. */
 const FSXATTR_BYTES = 28;
 const PROJECT_ID_AT = 12;
@@ -45,7 +45,7 @@ export function readFlags(context: WorkerContext, fd: number): { flags: number; 
   return { flags, project };
 }
 
-function recordFlags(context: WorkerContext, ino: number, fd: number): void {
+export function recordFlags(context: WorkerContext, ino: number, fd: number): void {
   const { flags, project } = readFlags(context, fd);
   const op = context.recorder.start(OpKind.setflags, context.mount, ino);
   op.view.setUint32(op.body(0), flags, true);
@@ -54,13 +54,9 @@ function recordFlags(context: WorkerContext, ino: number, fd: number): void {
   context.recorder.commit();
 }
 
-/**
- * Flags that a new file has from its directory. One with a name gets them on the replica in the
- * same way; one without a name is made elsewhere there.
- */
-export function recordInheritedFlags(context: WorkerContext, ino: number, fd: number): void {
-  const { flags, project } = readFlags(context, fd);
-  if ((flags & FLAGS_INHERITED) !== 0 || project !== 0) recordFlags(context, ino, fd);
+/** Whether new entries of the directory may have flags of it. */
+export function givesFlags(context: WorkerContext, fd: number): boolean {
+  return (readFlags(context, fd).flags & FLAGS_GIVEN) !== 0;
 }
 
 function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
@@ -86,6 +82,7 @@ function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
     if (records && past !== Past.recorded) recordFlags(context, ino, fd);
     else if (isSet && !records) recorder.lose();
   }
+  if (isSet && result >= 0) context.inheritance.changed();
   // A descriptor that was opened for writing before the flags would not obey them.
   if (isSet && result >= 0) beneath.purge(ino);
   locks.unlock(ino);

@@ -4,7 +4,7 @@ import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind } from "../../model/op.ts";
 import { EEXIST, EINVAL, ENODATA, ERANGE } from "../../platform/errno.ts";
-import { S_ISGID } from "../../platform/libc.ts";
+import { S_IFLNK, S_IFMT, S_ISGID } from "../../platform/libc.ts";
 import {
   fgetxattrAt,
   flistxattrAt,
@@ -222,7 +222,7 @@ function removexattr(context: WorkerContext, request: Request): number {
 }
 
 function noticeDefaultAcl(context: WorkerContext, name: Uint8Array): void {
-  if (Buffer.from(name).toString("latin1") === ACL_DEFAULT) context.defaultAcls.changed();
+  if (Buffer.from(name).toString("latin1") === ACL_DEFAULT) context.inheritance.changed();
 }
 
 /** Reads an attribute to the scratch memory; returns its value (a view) or undefined. */
@@ -235,33 +235,20 @@ function readAcl(context: WorkerContext, use: NodeUse, name: string): Uint8Array
   return size < 0 ? undefined : scratch.bytes.subarray(VALUE_AT, VALUE_AT + size);
 }
 
-/**
- * A node made in a directory with a default ACL has ACLs from its birth: they are recorded behind
- * its creation, under the same lock. `use` is the parent, `statx` the new node.
- */
-export function recordInheritedAcls(
-  context: WorkerContext,
-  made: { parent: number; ino: number },
-): void {
-  const { beneath, defaultAcls, statx, use3 } = context;
-  let inherits = defaultAcls.known(made.parent);
-  if (inherits === undefined) {
-    inherits = parentHasDefaultAcl(context, made.parent);
-    defaultAcls.learn(made.parent, inherits);
-  }
-  if (!inherits || (statx.mode & 0o170000) === 0o120000) return;
-  if (statx.isDirectory) defaultAcls.changed();
-  if (beneath.usePlace(made.ino, use3) < 0) return;
+/** `statx` is the node. */
+export function recordAcls(context: WorkerContext, ino: number): void {
+  const { beneath, statx, use3 } = context;
+  if ((statx.mode & S_IFMT) === S_IFLNK || beneath.usePlace(ino, use3) < 0) return;
   for (const name of [ACL_ACCESS, ACL_DEFAULT]) {
     const value = readAcl(context, use3, name);
-    if (value !== undefined) recordXattr(context, made.ino, Buffer.from(name), value);
+    if (value !== undefined) recordXattr(context, ino, Buffer.from(name), value);
   }
   beneath.release(use3);
 }
 
-function parentHasDefaultAcl(context: WorkerContext, parent: number): boolean {
+export function hasDefaultAcl(context: WorkerContext, directory: number): boolean {
   const { beneath, use3 } = context;
-  if (beneath.useDirectory(parent, use3) < 0) return false;
+  if (beneath.useDirectory(directory, use3) < 0) return false;
   const value = readAcl(context, use3, ACL_DEFAULT);
   beneath.release(use3);
   return value !== undefined;
