@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } fr
 import { test } from "node:test";
 import { ApplierBench } from "../../test/support/applier-bench.ts";
 import type { FakeSource } from "../../test/support/fake-source.ts";
+import { Counter } from "../apply/apply-memory.ts";
 import { PassKind, Phase } from "../mirror/pass-state.ts";
 import { getInodeFlags, setInodeFlags } from "../platform/replica-files.ts";
 
@@ -40,25 +41,81 @@ test("ApplierRuntime leaves nothing at a name that an unknown file had before it
   bench.assertEqual();
 });
 
-test("ApplierRuntime sets no name aside that a file has lost to an unknown one", () => {
-  for (const come of ["create", "link"] as const) {
-    const bench = afterGap(
-      (source) => {
-        source.create("file");
-        source.link("name", "file");
-        source.create("another");
-      },
+test("ApplierRuntime sets nothing aside that is only not where the source has it", () => {
+  const none = () => {};
+  const cases: [
+    string,
+    (s: FakeSource) => void,
+    (s: FakeSource) => void,
+    (s: FakeSource) => void,
+  ][] = [
+    [
+      "a name that was lost to an unknown file, and given to another",
+      (source) => source.link("name", "file"),
       (source) => source.create("unknown"),
-    );
-    const { source } = bench;
-    source.exchange("unknown", "name");
-    source.remove("unknown");
-    source.rename("name", "third");
-    if (come === "create") source.create("name");
-    else source.link("name", "another");
+      (source) => {
+        source.exchange("unknown", "name");
+        source.remove("unknown");
+        source.rename("name", "third");
+        source.create("name");
+      },
+    ],
+    [
+      "the same, and given to a file that has one",
+      (source) => source.link("name", "file"),
+      (source) => source.create("unknown"),
+      (source) => {
+        source.exchange("unknown", "name");
+        source.remove("unknown");
+        source.rename("name", "third");
+        source.link("name", "another");
+      },
+    ],
+    [
+      "a folder, where an unknown file is replaced",
+      (source) => source.mkdir("name"),
+      (source) => {
+        source.rename("name", "folder");
+        source.create("name");
+      },
+      (source) => source.rename("another", "name"),
+    ],
+    [
+      "a folder with a file, where an unknown file is removed",
+      (source) => {
+        source.mkdir("name");
+        source.create("name/file");
+      },
+      (source) => {
+        source.rename("name", "folder");
+        source.create("name");
+      },
+      (source) => source.remove("name"),
+    ],
+    [
+      "a file that changes places with one in a folder that the copy does not have",
+      none,
+      (source) => {
+        source.mkdir("unknown");
+        source.mkdir("unknown/folder");
+      },
+      (source) => {
+        source.rename("unknown/folder", "folder");
+        source.create("folder/new");
+        source.exchange("file", "folder/new");
+      },
+    ],
+  ];
+  for (const [name, before, lost, then] of cases) {
+    const bench = afterGap((source) => {
+      for (const each of ["file", "another"]) source.create(each);
+      before(source);
+    }, lost);
+    then(bench.source);
     bench.settle();
     bench.assertEqual();
-    assert.deepEqual(readdirSync(`${bench.home}/.replica.standin/aside`), []);
+    assert.deepEqual(readdirSync(`${bench.home}/.replica.standin/aside`), [], name);
+    assert.equal(bench.runtime.memory.apply.get(Counter.diverged), 0, name);
   }
 });
 

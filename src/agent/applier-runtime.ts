@@ -92,6 +92,10 @@ export class ApplierRuntime {
     this.#resolver = new Resolver(this.tree, rules, {
       removed: (node) => this.applier.replica.removed(node),
       evict: (node) => this.applier.removal.evict(node),
+      detach: (link) => {
+        this.applier.removal.detach(link);
+        this.control.detached();
+      },
       wanted: (node) => this.control.wanted(node),
     });
     this.applier = new Applier({

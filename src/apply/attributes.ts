@@ -144,7 +144,7 @@ export function makeInodeFlags(opened: Opened, flags: number): number {
   return wanted === is ? 0 : setInodeFlags(opened.fd, wanted);
 }
 
-/** Whether a file or directory has flags that users set: new entries of a directory inherit some. */
+/** Whether a file or directory has flags that users set; a directory gives some to new entries. */
 export function hasInodeFlags(fd: number): boolean {
   const flags = getInodeFlags(fd);
   return flags > 0 && (flags & INODE_FLAGS_MASK) !== 0;

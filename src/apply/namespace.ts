@@ -102,7 +102,6 @@ export class NamespaceApplier {
   create(op: OpView, resolved: ResolvedOp): void {
     const replica = this.#replica;
     const { node, directory } = resolved;
-    this.#clearStale(resolved);
     const made = this.make(node, directory, resolved.name, {
       mode: op.mode,
       uid: op.uid,
@@ -244,17 +243,8 @@ export class NamespaceApplier {
     return Math.min(result, 0);
   }
 
-  /** Set aside, it would be one more name of a node that the source has, too. */
-  #clearStale({ isStale, directory, name }: ResolvedOp): void {
-    if (!isStale) return;
-    const dir = this.#replica.directory(directory);
-    const root = this.#replica.root(this.#replica.tree.mount(directory));
-    if (dir >= 0) this.#disposal.remove(root, dir, nameZ(name));
-  }
-
   link(resolved: ResolvedOp): void {
     const { node, directory, name, newDirectory, newName } = resolved;
-    this.#clearStale(resolved);
     const result = this.makeLink(
       node,
       { directory, name },

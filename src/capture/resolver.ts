@@ -28,6 +28,11 @@ export interface ResolverEvents {
    * replica.
    */
   evict(node: number): void;
+  /**
+   * The source has lost this name, or has another node there: take it away, here and on the
+   * replica. A node that has no other waits for what the source is asked for: it may be elsewhere.
+   */
+  detach(link: number): void;
   /** The source is to be asked for the node. */
   wanted(node: number): void;
 }
@@ -137,9 +142,9 @@ export class Resolver {
     const directory = this.#tree.find(op.mount, op.parent);
     if (directory === 0) return;
     const link = this.#tree.lookup(directory, op.name);
-    if (link !== 0) this.#emptyNode(this.#tree.nodeOf(link));
+    // Only a tree that a resync has not put right yet has something there.
+    if (link !== 0) this.#events.detach(link);
     this.#begin();
-    this.#dropStale(link);
     this.#place(directory, op.name);
     const present = this.#territory.isPresent(directory);
     this.#resolved.action = present ? Action.create : Action.none;
@@ -168,12 +173,14 @@ export class Resolver {
   }
 
   /**
-   * Before the transaction: what a directory holds that is to lose its name, and held only in a
-   * tree that is not right yet. True when there was something: the op's own nodes may be among it.
+   * Before the transaction: the source has removed or replaced the node of this number, which holds
+   * nothing. Another one, or one that holds something, is not at its place any more; true then.
    */
-  #emptyNode(node: number): boolean {
-    if (this.#tree.firstChild(node) === 0) return false;
-    removeBelow(this.#tree, node, (gone) => this.#events.removed(gone));
+  #detachOther(link: number, ino: number): boolean {
+    if (link === 0) return false;
+    const node = this.#tree.nodeOf(link);
+    if (this.#tree.ino(node) === ino && this.#tree.firstChild(node) === 0) return false;
+    this.#events.detach(link);
     return true;
   }
 
@@ -189,11 +196,6 @@ export class Resolver {
     return true;
   }
 
-  /** Within the transaction. Only a tree that a resync has not put right yet has such a link. */
-  #dropStale(link: number): void {
-    if (link !== 0) this.#resolved.isStale = !this.#dropLink(link);
-  }
-
   #link(op: OpView): void {
     const tree = this.#tree;
     const directory = this.#territory.known(op.mount, op.parent, op.name, false);
@@ -201,15 +203,10 @@ export class Resolver {
     const node = tree.find(op.mount, op.node);
     const link = tree.lookup(directory, op.name);
     if (link !== 0 && tree.nodeOf(link) === node) return;
-    if (link !== 0 && this.#emptyNode(tree.nodeOf(link))) {
-      this.#link(op);
-      return;
-    }
+    if (link !== 0) this.#events.detach(link);
     this.#begin();
     this.#place(directory, op.name);
     const isPresent = node !== 0 && this.#territory.isPresent(node);
-    if (isPresent) this.#dropStale(link);
-    else this.#dropEntry(link, directory);
     if (node === 0) {
       this.#adopt(op, directory, op.name);
       return;
@@ -265,12 +262,13 @@ export class Resolver {
     const tree = this.#tree;
     const directory = tree.find(op.mount, op.parent);
     const link = directory === 0 ? 0 : tree.lookup(directory, op.name);
-    if (link === 0) return;
+    if (link === 0 || this.#detachOther(link, op.node)) return;
     this.#removePlace(link, directory, op.name);
   }
 
+  /** With what is in it, if it is a directory. */
   #removePlace(link: number, directory: number, name: Uint8Array): void {
-    this.#emptyNode(this.#tree.nodeOf(link));
+    removeBelow(this.#tree, this.#tree.nodeOf(link), (gone) => this.#events.removed(gone));
     this.#begin();
     this.#place(directory, name);
     this.#dropEntry(link, directory);
@@ -306,7 +304,7 @@ export class Resolver {
       return;
     }
     const replaced = to === 0 ? 0 : tree.nodeOf(to);
-    if (replaced !== 0 && this.#emptyNode(replaced)) {
+    if (this.#detachOther(to, op.extra)) {
       this.#rename(op);
       return;
     }
@@ -364,12 +362,12 @@ export class Resolver {
     const stale = fromDirectory === 0 ? 0 : tree.lookup(fromDirectory, op.name);
     const to = tree.lookup(toDirectory, op.name2);
     if (to !== 0 && tree.nodeOf(to) === node) return;
-    if (to !== 0 && this.#emptyNode(tree.nodeOf(to))) {
+    if (this.#detachOther(to, op.extra)) {
       this.#rename(op);
       return;
     }
     this.#begin();
-    if (stale !== 0) this.#wantIfKnown(fromDirectory);
+    if (stale !== 0) this.#wantBoth(fromDirectory);
     this.#place(toDirectory, op.name2);
     this.#dropEntry(to, toDirectory);
     if (node === 0) {
@@ -379,10 +377,6 @@ export class Resolver {
     // Known under another name: the mirror makes this one a link to it, or moves the directory
     // here.
     this.#wantBoth(toDirectory);
-  }
-
-  #wantIfKnown(directory: number): void {
-    if (directory !== 0) this.#wantBoth(directory);
   }
 
   #wantListing(directory: number): void {
@@ -441,11 +435,12 @@ export class Resolver {
   /** With one of the two absent, the exchange is a rename of the other. */
   #exchangeAction(node: number, other: number): void {
     const resolved = this.#resolved;
-    if (this.#territory.isPresent(node) && this.#territory.isPresent(other))
-      resolved.action = Action.exchange;
-    else if (this.#territory.isPresent(node)) resolved.action = Action.rename;
-    else if (this.#territory.isPresent(other)) {
-      resolved.action = Action.rename;
+    const isHere = this.#territory.isPresent(node);
+    if (isHere === this.#territory.isPresent(other)) {
+      if (isHere) resolved.action = Action.exchange;
+      return;
+    }
+    if (!isHere) {
       const { directory, name } = resolved;
       resolved.node = other;
       resolved.directory = resolved.newDirectory;
@@ -453,7 +448,9 @@ export class Resolver {
       resolved.newDirectory = directory;
       resolved.newName = name;
     }
-    if (resolved.action === Action.rename) resolved.other = 0;
+    resolved.other = 0;
+    resolved.isDirectory = this.#tree.type(resolved.node) === TYPE_DIRECTORY;
+    this.#moveOnReplica(resolved.node, resolved.newDirectory);
   }
 
   /** True when the rules judge one of the two otherwise at its new place. */

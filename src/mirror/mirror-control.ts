@@ -156,6 +156,11 @@ export class MirrorControl {
     this.#asked.delete(node * 2 + 1);
   }
 
+  /** A node waits for its place, perhaps. */
+  detached(): void {
+    this.#purgeDue = true;
+  }
+
   /** The tree has marked the node as wanted. */
   wanted(node: number): void {
     if (this.#requested.length < REQUESTED_MAX) this.#requested.push(node);

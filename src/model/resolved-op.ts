@@ -39,11 +39,6 @@ export class ResolvedOp {
   isLast = false;
   isDirectory = false;
   /**
-   * The tree has another node at the place of a new name, where the source has none any more. That
-   * node has other names: what the replica has there is ours, and goes.
-   */
-  isStale = false;
-  /**
    * The op's parents on the replica, 0 where there is none: their times change whatever becomes of
    * the entry.
    */
@@ -60,7 +55,6 @@ export class ResolvedOp {
     this.newName = NO_NAME;
     this.isLast = false;
     this.isDirectory = false;
-    this.isStale = false;
     this.parent = 0;
     this.newParent = 0;
   }

@@ -40,7 +40,7 @@ export function fuzzResync(seed: number): string | undefined {
   // A number that a tmpfs has given it does not give again; other file systems do at once.
   const under = seed % 2 === 0 ? tmpdir() : "/dev/shm";
   const exclude = EXCLUDED[Math.floor(seed / 2) % EXCLUDED.length]!;
-  const bench = new ApplierBench({ under, exclude, pieces: PIECES });
+  const bench = new ApplierBench({ under, exclude, pieces: PIECES, orphans: "aside" });
   const failure = failureOf(bench, new Prng(seed));
   bench.remove();
   if (failure === undefined) return undefined;
@@ -57,6 +57,7 @@ function failureOf(bench: ApplierBench, prng: Prng): string | undefined {
       if (turn < TURNS) resync(bench, operations, prng);
       else found.push(...verify(bench, operations, prng));
       found.push(...differences(bench, rules), ...forgotten(bench, operations));
+      found.push(...setAside(bench));
     } catch (error) {
       return `turn ${turn}, after ${operations.last}: ${(error as Error).stack}`;
     }
@@ -117,6 +118,13 @@ function forgotten({ home }: ApplierBench, { nameless }: RandomOperations): stri
   return readdirSync(`${home}/.replica.standin/nameless`)
     .filter((name) => !nameless.has(Number(name.slice(1))))
     .map((name) => `${name}: without a name, and only on the replica`);
+}
+
+/** Nobody else writes to the replica: all that it ever had was the source's. */
+function setAside({ home }: ApplierBench): string[] {
+  return readdirSync(`${home}/.replica.standin/aside`, { recursive: true }).map(
+    (path) => `${path}: set aside as if it were somebody else's`,
+  );
 }
 
 /** Paths as the comparison names them. */
