@@ -178,8 +178,10 @@ function renameBetween(context: WorkerContext, request: Request, renaming: Renam
   if (result === 0) {
     if (!records) recorder.lose();
     else if (past !== Past.recorded) recordRename(context, request, { renaming, ino, target });
-  } else if (records && (renaming.flags & RENAME_WHITEOUT) !== 0) {
-    recordAttempt(context, renaming.parent);
+  } else if ((renaming.flags & RENAME_WHITEOUT) !== 0) {
+    if (records) recordAttempt(context, renaming.parent);
+    // The kernel takes it that nothing has changed.
+    context.invalidateAttributes(request.nodeId);
   }
   locks.unlockAll();
   if (result === 0 && isLoss) afterLoss(context, target, hold);

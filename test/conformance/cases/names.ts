@@ -157,6 +157,14 @@ export const nameCases: Cases = {
   "rename: NOREPLACE": renameMatrix(RENAME_NOREPLACE),
   "rename: EXCHANGE": renameMatrix(RENAME_EXCHANGE),
   "rename: WHITEOUT": renameMatrix(RENAME_WHITEOUT),
+  "rename: WHITEOUT onto a full directory changes times": {
+    asRoot: (d) => {
+      for (const path of ["from/dir", "to/full/dir"]) mkdirSync(d.at(path), { recursive: true });
+      return changedTimes(d, ["from", "to"], () =>
+        rename(d, "from/dir", "to/full", RENAME_WHITEOUT),
+      );
+    },
+  },
   "rename: flags that exclude each other, and unknown ones": {
     asRoot: (d) => {
       furnish(d);
