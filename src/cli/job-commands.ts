@@ -174,8 +174,11 @@ function shownFolder({ path, state }: FolderStatus): string {
 
 function promotedTo({ paths, unfinished, isDone }: PromotionRecord): string {
   const where = `${isDone ? "promoted" : "being promoted"} to ${paths.join("\n")}`;
-  const count = unfinished?.count ?? 0;
-  return count === 0 ? where : `${where}\nmay be missing or older: ${count}`;
+  return `${where}${awaited(unfinished?.count ?? 0)}`;
+}
+
+function awaited(count: number): string {
+  return count === 0 ? "" : `\nmay be missing or older: ${count}`;
 }
 
 /** With the path of each where there are several. */
@@ -192,10 +195,12 @@ function replicaTable(replicas: readonly ReplicaStatus[]): string {
     folders,
     isConnected,
     promotion,
+    pendingResyncs,
     durableLsn,
     appliedLsn,
   } of replicas) {
-    const state = promotion === null ? (isConnected ? "yes" : "NO") : promotedTo(promotion);
+    const connected = `${isConnected ? "yes" : "NO"}${awaited(pendingResyncs)}`;
+    const state = promotion === null ? connected : promotedTo(promotion);
     table.push([
       name,
       source,

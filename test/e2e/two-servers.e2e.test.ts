@@ -193,6 +193,8 @@ test("a promotion tells which files the source had yet to bring", { skip, timeou
     () => `it is not being copied: ${JSON.stringify(servers.status())}`,
   );
   servers.killSource();
+  assert.equal(servers.replicaStatus().pendingResyncs, 1);
+  assert.match(servers.target.command("jobs").stdout, /may be missing or older: 1/);
   const at = join(servers.home, "promoted");
   const { stdout } = servers.target.command("promote", "data", "--at", at);
   assert.match(stdout, new RegExp(`may be missing or older.*: 1\\n *${at}/large\\n`));

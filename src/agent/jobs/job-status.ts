@@ -93,6 +93,8 @@ export interface ReplicaStatus {
   readonly due: string;
   /** A promotion would have the source's history up to one LSN. */
   readonly isComplete: boolean;
+  /** Files that the source has yet to bring; each may be missing or older. */
+  readonly pendingResyncs: number;
   readonly problem: string | null;
   readonly unknownOwners: UnknownOwners;
   /** Targets that get the job's ops from here. */
@@ -298,6 +300,7 @@ export function replicaStatus(
     isPaused,
     due,
     isComplete,
+    pendingResyncs: life?.copyState.pendingResyncs ?? 0,
     problem: life?.problem ?? null,
     unknownOwners: life?.unknownOwners ?? NOBODY,
     onward: (life?.onward.all ?? []).map((link) => ({
