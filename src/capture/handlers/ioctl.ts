@@ -82,9 +82,11 @@ function ioctl(context: WorkerContext, request: Request, reply: Reply): number {
     if (records && past !== Past.recorded) recordFlags(context, ino, fd);
     else if (isSet && !records) recorder.lose();
   }
-  if (isSet && result >= 0) context.inheritance.changed();
-  // A descriptor that was opened for writing before the flags would not obey them.
-  if (isSet && result >= 0) beneath.purge(ino);
+  if (isSet && result >= 0) {
+    context.inheritance.changed();
+    // A descriptor that was opened for writing before the flags would not obey them.
+    beneath.purge(ino);
+  }
   locks.unlock(ino);
   close(fd);
   recorder.finish();
