@@ -43,6 +43,11 @@ test("ApplierRuntime leaves nothing at a name that an unknown file had before it
 
 test("ApplierRuntime sets nothing aside that is only not where the source has it", () => {
   const none = () => {};
+  const loseName = (source: FakeSource) => {
+    source.exchange("unknown", "name");
+    source.remove("unknown");
+    source.rename("name", "third");
+  };
   const cases: [
     string,
     (s: FakeSource) => void,
@@ -54,9 +59,7 @@ test("ApplierRuntime sets nothing aside that is only not where the source has it
       (source) => source.link("name", "file"),
       (source) => source.create("unknown"),
       (source) => {
-        source.exchange("unknown", "name");
-        source.remove("unknown");
-        source.rename("name", "third");
+        loseName(source);
         source.create("name");
       },
     ],
@@ -65,9 +68,7 @@ test("ApplierRuntime sets nothing aside that is only not where the source has it
       (source) => source.link("name", "file"),
       (source) => source.create("unknown"),
       (source) => {
-        source.exchange("unknown", "name");
-        source.remove("unknown");
-        source.rename("name", "third");
+        loseName(source);
         source.link("name", "another");
       },
     ],
