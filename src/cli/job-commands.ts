@@ -243,6 +243,7 @@ export async function runPromote(
     const what = "files that may be missing or older, for the source had yet to bring them";
     output.text(`${what}: ${unfinished.count}`);
     listSome(output, unfinished.paths);
+    output.text("Compare them with a backup, or with what is left of the source.");
   }
   if (started === null) return ExitCode.ok;
   output.text(
