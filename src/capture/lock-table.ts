@@ -18,11 +18,14 @@ const SPINS = 1000;
 
 /** A power of two. */
 const STRIPES = 4096;
+/** Of one {@link LockTable.lockAll}. */
+const LOCKS_MAX = 4;
 
 export class LockTable {
   readonly #words: Int32Array;
-  /** Stripes of the locks in hand, ascending. */
-  readonly #held: number[] = [];
+  /** Stripes of the locks in hand, ascending. (An array that shrinks and grows costs more.) */
+  readonly #held = new Int32Array(LOCKS_MAX);
+  #heldCount = 0;
 
   /** `shared`: memory of {@link LockTable.allocate}, the same for all threads. */
   constructor(shared: SharedArrayBuffer) {
@@ -42,7 +45,8 @@ export class LockTable {
   lock(ino: number): void {
     const stripe = this.#stripe(ino);
     this.#take(stripe);
-    this.#held.push(stripe);
+    this.#held[0] = stripe;
+    this.#heldCount = 1;
   }
 
   unlock(_ino: number): void {
@@ -54,20 +58,29 @@ export class LockTable {
    * that want the same ones cannot wait for each other. 0 stands for none.
    */
   lockAll(a: number, b: number, c: number, d: number): void {
+    this.#want(a);
+    this.#want(b);
+    this.#want(c);
+    this.#want(d);
+    for (let i = 0; i < this.#heldCount; i++) this.#take(this.#held[i] as number);
+  }
+
+  /** Puts the stripe in its place among those that will be taken; each is taken once. */
+  #want(ino: number): void {
+    if (ino === 0) return;
     const held = this.#held;
-    for (const ino of [a, b, c, d]) {
-      if (ino === 0) continue;
-      const stripe = this.#stripe(ino);
-      if (!held.includes(stripe)) held.push(stripe);
-    }
-    held.sort((x, y) => x - y);
-    for (const stripe of held) this.#take(stripe);
+    const stripe = this.#stripe(ino);
+    let at = this.#heldCount;
+    while (at > 0 && (held[at - 1] as number) > stripe) at -= 1;
+    if (at > 0 && held[at - 1] === stripe) return;
+    for (let i = this.#heldCount; i > at; i--) held[i] = held[i - 1] as number;
+    held[at] = stripe;
+    this.#heldCount += 1;
   }
 
   unlockAll(): void {
-    const held = this.#held;
-    for (let i = 0; i < held.length; i++) this.#give(held[i] as number);
-    held.length = 0;
+    for (let i = 0; i < this.#heldCount; i++) this.#give(this.#held[i] as number);
+    this.#heldCount = 0;
   }
 
   #take(stripe: number): void {

@@ -148,7 +148,8 @@ export class OpView {
   /** Writes the header's fixed part and zeroes the rest of the header. */
   start(kind: OpKind, mount: number, node: number): void {
     const { bytes, view, base } = this;
-    bytes.fill(0, base, base + OP_HEADER_BYTES);
+    // A call of fill() costs more than ten stores.
+    for (let at = base; at < base + OP_HEADER_BYTES; at += 8) view.setFloat64(at, 0, true);
     view.setUint32(base, OP_HEADER_BYTES, true);
     bytes[base + 4] = kind;
     view.setUint16(base + 6, mount, true);

@@ -1,6 +1,7 @@
 /**
  * Time and timers. Everything above takes a {@link Clock}, so that tests decide what time it is.
  */
+import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 
 export interface Clock {
@@ -13,6 +14,7 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
+  // Imported: the global of that name is looked up at each use.
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   async sleep(durationMs, signal) {
