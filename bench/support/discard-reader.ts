@@ -5,6 +5,7 @@
  *
  *   node discard-reader.ts RING
  */
+import { Pace } from "../../src/agent/pace.ts";
 import { RecordingState, Ring, RingReader } from "../../src/journal/ring.ts";
 import { OP_BYTES_MAX } from "../../src/model/op.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -12,11 +13,12 @@ import { nextTurn } from "../../src/platform/turn.ts";
 
 const OPS_PER_TURN = 4096;
 const WAIT_MS = 50;
-const NAP_MS = 16;
+const PRESSING_FILL = 1 / 16;
 
 const ring = Ring.open(process.argv[2] ?? "");
 const reader = new RingReader(ring);
 const scratch = new Uint8Array(OP_BYTES_MAX);
+const pace = new Pace();
 const parent = process.ppid;
 let isStopping = false;
 process.on("SIGTERM", () => {
@@ -27,6 +29,8 @@ process.stdout.write("reading\n");
 
 async function turn(): Promise<void> {
   if (isStopping || process.ppid !== parent) process.exit(0);
+  const nowMs = systemClock.monotonicMs();
+  if (ring.fillMax > PRESSING_FILL) pace.press(nowMs);
   let count = 0;
   while (count < OPS_PER_TURN) {
     const op = reader.peek();
@@ -42,7 +46,7 @@ async function turn(): Promise<void> {
     ring.waitBeyond(reader.lsnNext - 1, WAIT_MS);
   }
   if (ring.isPublished(reader.lsnNext)) await nextTurn();
-  else await systemClock.sleep(NAP_MS);
+  else await systemClock.sleep(pace.pauseMs(nowMs));
 }
 
 for (;;) await turn();

@@ -15,7 +15,7 @@ export interface LagFigures {
 }
 
 export class LagWatch {
-  /** Age of the oldest op that was not applied, as the source's agent knew it, within 16 ms. */
+  /** Age of the oldest op that was not applied, as the source's agent knew it, within 32 ms. */
   readonly #agesMs: number[] = [];
   #isOver = false;
   #running: Promise<void> = Promise.resolve();

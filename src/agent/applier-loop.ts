@@ -10,15 +10,10 @@ import { nextTurn } from "../platform/turn.ts";
 import type { ApplierReporter, Emit } from "./applier-reporter.ts";
 import type { ApplierRuntime } from "./applier-runtime.ts";
 import type { Checkpointer } from "./checkpointer.ts";
+import { Pace } from "./pace.ts";
 
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
-/**
- * After a batch that emptied the ring, as the agents' looks (jobs/pace.ts): a turn of the loop
- * costs as much as a dozen ops.
- */
-const NAP_MS = 16;
-const NAP_MS_WHEN_PRESSED = 4;
 /** Of an arena: who writes so much in a nap would fill it in a few, and has to wait then. */
 const PRESSING_FILL = 1 / 16;
 const IDLE_WAIT_MS_MIN = 2;
@@ -54,7 +49,7 @@ export class ApplierLoop {
   #retryAtMs = 0;
   #retryMs = RETRY_MS_MIN;
   #hasTrash = true;
-  #isPressed = false;
+  readonly #pace = new Pace();
   #wake: (() => void) | undefined;
   /** Undefined where ops cannot be applied again: what is on this machine is lost with it. */
   checkpointer: Checkpointer | undefined;
@@ -103,7 +98,7 @@ export class ApplierLoop {
       const count = this.#isHeld(nowMs) ? 0 : this.#work(nowMs);
       this.checkpointer?.look();
       this.#reporter.look(this.#clock.monotonicMs());
-      await this.#pace(count);
+      await this.#pause(count);
     }
     this.#runtime.applier.replica.flush();
     await this.checkpointer?.end();
@@ -126,7 +121,7 @@ export class ApplierLoop {
   #work(nowMs: number): number {
     const runtime = this.#runtime;
     const wasUnavailable = runtime.unavailable !== undefined;
-    this.#isPressed = runtime.ring.fillMax > PRESSING_FILL;
+    if (runtime.ring.fillMax > PRESSING_FILL) this.#pace.press(nowMs);
     const count = runtime.applyBatch(() => this.#clock.monotonicMs(), nowMs + BATCH_MS);
     // What failed may have been no op; then it is tried below.
     if (wasUnavailable && runtime.isDrained) runtime.unavailable = undefined;
@@ -205,7 +200,7 @@ export class ApplierLoop {
     this.#emit({ event: kind === PassKind.mirror ? "mirrored" : "resynced", lsn, ...figures });
   }
 
-  async #pace(count: number): Promise<void> {
+  async #pause(count: number): Promise<void> {
     const runtime = this.#runtime;
     const { reader, ring } = runtime;
     if (count > 0) {
@@ -224,13 +219,17 @@ export class ApplierLoop {
     }
   }
 
-  /** Until a command comes, at most. Shorter while somebody waits for what comes as ops. */
+  /**
+   * After a batch that emptied the ring: a turn of the loop costs as much as a dozen ops. Until a
+   * command comes, at most; shorter while somebody waits for what comes as ops.
+   */
   #nap(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     const isAwaited = this.#runtime.control.outstanding > 0 || this.#flushes.length > 0;
-    const ms = this.#isPressed || isAwaited ? NAP_MS_WHEN_PRESSED : NAP_MS;
-    void this.#clock.sleep(ms).then(resolve);
+    const nowMs = this.#clock.monotonicMs();
+    if (isAwaited) this.#pace.press(nowMs);
+    void this.#clock.sleep(this.#pace.pauseMs(nowMs)).then(resolve);
     return promise;
   }
 }

@@ -16,8 +16,8 @@ import { type ProtectionFacts, reasonsAgainst, stateOf } from "./protection.ts";
 import { RateMeter } from "./rate-meter.ts";
 import type { RingGauge, RingSample } from "./ring-gauge.ts";
 
-/** Resolution of the lag. The applier naps nearly as long; a look costs what a wake-up costs. */
-const SAMPLE_MS = 20;
+/** Resolution of the lag. The applier naps as long; a look costs what a wake-up costs. */
+const SAMPLE_MS = 32;
 
 export interface StatusIdentity {
   readonly id: string;

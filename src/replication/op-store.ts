@@ -114,7 +114,7 @@ export class OpStore {
   }
   /** It will be crowded unless room is given back soon. */
   get isFilling(): boolean {
-    return this.#ring.fillMax > SPILL_ABOVE / 2;
+    return this.#ring.fillMax > SPILL_ABOVE / 4;
   }
 
   /**

@@ -14,7 +14,7 @@ import type {
 } from "../../protocol/stream-messages.ts";
 import type { OpStore } from "../../replication/op-store.ts";
 import type { StreamSourceOptions } from "../../replication/stream-source.ts";
-import { isCopying } from "./pace.ts";
+import { isCopying } from "../pace.ts";
 import { RelayedTarget } from "./relayed-target.ts";
 import type { SourceRecord } from "./source-record.ts";
 import { TargetLink } from "./target-link.ts";

@@ -19,7 +19,7 @@ import { DurableOps } from "../../replication/durable-ops.ts";
 import { type LimitSettings, ScheduledLimit } from "../../replication/scheduled-limit.ts";
 import { StreamSource, type StreamSourceOptions } from "../../replication/stream-source.ts";
 import { PeerRefusedError } from "../peer-network.ts";
-import { isCopying } from "./pace.ts";
+import { isCopying } from "../pace.ts";
 
 /** How the link is, is told not more often. */
 const TELL_MS = 20;

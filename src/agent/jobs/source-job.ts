@@ -33,13 +33,13 @@ import type { Report } from "../agent-log.ts";
 import { CaptureSupervisor, type CaptureStart } from "../capture-supervisor.ts";
 import { InstanceRegistry } from "../instance-registry.ts";
 import { restrictionsOf } from "../mount-restrictions.ts";
+import { Pace } from "../pace.ts";
 import { PeerRefusedError, type PeerNetwork } from "../peer-network.ts";
 import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import { ringSizes } from "../ring-sizes.ts";
 import { timesSettled } from "../settled-times.ts";
 import { currentBootId, StateDirectory } from "../state-directory.ts";
 import { type JobSettings, parseSourceRecord, type SourceRecord } from "./source-record.ts";
-import { pauseMs } from "./pace.ts";
 import { putReplicaAt } from "./promotion-path.ts";
 import { askTarget } from "./job-requests.ts";
 import { JobTargets } from "./job-targets.ts";
@@ -379,6 +379,7 @@ export class SourceJob {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     const { clock } = this.#parts;
+    const pace = new Pace();
     let seen = 0;
     let seenAtMs = 0;
     while (!signal.aborted) {
@@ -386,15 +387,17 @@ export class SourceJob {
       this.#targets.pump(available, this.#ring.head);
       if (this.#targets.giveQuestions(this.#queue) > 0) this.#queue.wake();
       this.#release();
-      if (clock.monotonicMs() > seenAtMs) {
-        seenAtMs = clock.monotonicMs() + SEEN_MS;
+      const nowMs = clock.monotonicMs();
+      if (nowMs > seenAtMs) {
+        seenAtMs = nowMs + SEEN_MS;
         if (available > this.#record.lsnSeen) this.#save({ lsnSeen: available });
       }
       // A ring that is only full, of what waits for a target that is away, is in no hurry.
       const isFilling = available > seen && this.#store.isFilling;
       seen = available;
+      if (this.#targets.isCopying || isFilling) pace.press(nowMs);
       // Without the signal, whose listeners cost more than the rest of a look at nothing.
-      await clock.sleep(pauseMs(this.#targets.isCopying || isFilling));
+      await clock.sleep(pace.pauseMs(nowMs));
     }
   }
 

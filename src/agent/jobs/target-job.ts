@@ -9,6 +9,7 @@ import { StandinError } from "../../base/errors.ts";
 import { Ring } from "../../journal/ring.ts";
 import { SegmentLog } from "../../journal/segment-log.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { Pace } from "../pace.ts";
 import {
   existsSync,
   listNames,
@@ -31,7 +32,6 @@ import { createTargetRing, ringPath, TargetLife } from "./target-life.ts";
 import { ITSELF, notComplete, notTheSource, stopped } from "./target-errors.ts";
 import { findUnfinished } from "./unfinished.ts";
 import { checkpointPath, recoverRing, usableCheckpoint } from "./target-recovery.ts";
-import { pauseMs } from "./pace.ts";
 import {
   parseTargetRecord,
   type PromotionRecord,
@@ -354,6 +354,7 @@ export class TargetJob {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
+    const pace = new Pace();
     let trimAtMs = 0;
     while (!signal.aborted) {
       const life = this.#life;
@@ -367,7 +368,9 @@ export class TargetJob {
           });
         }
       }
-      await this.#clock.sleep(pauseMs(life?.isCopying === true)); // see the source's loop
+      const nowMs = this.#clock.monotonicMs();
+      if (life?.isCopying === true) pace.press(nowMs);
+      await this.#clock.sleep(pace.pauseMs(nowMs)); // see the source's loop
     }
   }
 

@@ -22,7 +22,7 @@ import { RingGauge, type RingSample } from "../ring-gauge.ts";
 import type { ConnectOnward } from "./onward-link.ts";
 import { OnwardLinks } from "./onward-links.ts";
 import { openOwnerMapper } from "./owner-names.ts";
-import { isCopying } from "./pace.ts";
+import { isCopying } from "../pace.ts";
 import { replicaOf, type TargetRecord } from "./target-record.ts";
 
 /** Records that wait for the applier; behind it there is the log. */
