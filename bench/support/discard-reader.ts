@@ -5,7 +5,7 @@
  *
  *   node discard-reader.ts RING
  */
-import { Pace } from "../../src/agent/pace.ts";
+import { Pace, PRESSING_FILL } from "../../src/agent/pace.ts";
 import { RecordingState, Ring, RingReader } from "../../src/journal/ring.ts";
 import { OP_BYTES_MAX } from "../../src/model/op.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -13,7 +13,6 @@ import { nextTurn } from "../../src/platform/turn.ts";
 
 const OPS_PER_TURN = 4096;
 const WAIT_MS = 50;
-const PRESSING_FILL = 1 / 16;
 
 const ring = Ring.open(process.argv[2] ?? "");
 const reader = new RingReader(ring);

@@ -8,12 +8,6 @@ import { systemClock } from "../../src/platform/clock.ts";
  */
 const SAMPLE_MS = 200;
 
-export interface LagFigures {
-  readonly lagP50Ms: number;
-  readonly lagP99Ms: number;
-  readonly lagMaxMs: number;
-}
-
 export class LagWatch {
   /** Age of the oldest op that was not applied, as the source's agent knew it, within 32 ms. */
   readonly #agesMs: number[] = [];
@@ -37,7 +31,7 @@ export class LagWatch {
   }
 
   /** Of the moments that were asked for, all alike. */
-  async stop(): Promise<LagFigures> {
+  async stop(): Promise<{ lagP50Ms: number; lagP99Ms: number; lagMaxMs: number }> {
     this.#isOver = true;
     await this.#running;
     const ages = this.#agesMs.toSorted((a, b) => a - b);

@@ -10,12 +10,10 @@ import { nextTurn } from "../platform/turn.ts";
 import type { ApplierReporter, Emit } from "./applier-reporter.ts";
 import type { ApplierRuntime } from "./applier-runtime.ts";
 import type { Checkpointer } from "./checkpointer.ts";
-import { Pace } from "./pace.ts";
+import { Pace, PRESSING_FILL } from "./pace.ts";
 
 /** Longest time between two looks at commands. */
 const BATCH_MS = 10;
-/** Of an arena: who writes so much in a nap would fill it in a few, and has to wait then. */
-const PRESSING_FILL = 1 / 16;
 const IDLE_WAIT_MS_MIN = 2;
 const IDLE_WAIT_MS_MAX = 50;
 /** The replica's times are set when nothing was to do for so long, and in any case so often. */

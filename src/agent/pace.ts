@@ -15,6 +15,8 @@ const LOOK_MS = 32;
 const LOOK_MS_WHEN_PRESSED = 4;
 /** A ring that is emptied is filled again by who has filled it. */
 const PRESSED_MS = 100;
+/** Of an arena, for who applies: who writes so much in a pause may fill it before the next look. */
+export const PRESSING_FILL: number = 1 / 16;
 
 /** Of one loop. Pure. */
 export class Pace {
