@@ -4,8 +4,15 @@
  * after half a minute.
  */
 import assert from "node:assert/strict";
-import { closeSync, fdatasyncSync, fsyncSync, openSync, readFileSync, readSync } from "node:fs";
-import { writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from "node:fs";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LoopImage } from "../../test/support/loop-image.ts";

@@ -174,9 +174,9 @@ test("SyncAhead never answers before what was written is synced, in parallel", a
   const syncAhead = SyncAhead.allocate();
   const locks = LockTable.allocate();
   const state = new SharedArrayBuffer(4096);
-  const clients = 3;
-  const ends = Array.from({ length: clients }, (_, worker) => {
-    const workerData = { syncAhead, locks, state, worker, rounds: 20_000 };
+  const workers = 3;
+  const ends = Array.from({ length: workers }, (_, worker) => {
+    const workerData = { syncAhead, locks, state, worker, workers, rounds: 20_000 };
     const thread = new Worker(WORKER, { workerData });
     return new Promise<{ torn: number; later: number; ahead: number }>((resolve, reject) => {
       thread.once("message", resolve);

@@ -8,11 +8,12 @@ import { ANSWERED_LATER, SyncAhead, type SyncAheadShared } from "../../src/captu
 import type { Request } from "../../src/fuse/message.ts";
 import { Prng } from "../../src/base/prng.ts";
 
-const { syncAhead, locks, state, worker, rounds } = workerData as {
+const { syncAhead, locks, state, worker, workers, rounds } = workerData as {
   syncAhead: SyncAheadShared;
   locks: SharedArrayBuffer;
   state: SharedArrayBuffer;
   worker: number;
+  workers: number;
   rounds: number;
 };
 
@@ -29,11 +30,16 @@ const DURABLE = 16;
 /** Per client. */
 const WANTS = 32;
 const NEEDS = 48;
+/** Workers that have begun. */
+const BEGUN = 64;
+/** FSYNCs that another worker answered. */
+const LATER = 65;
+/** It goes on for that long until one was. */
+const ROUNDS_MAX = 20_000_000;
 
 const table = new LockTable(locks);
 const prng = new Prng(worker + 1);
 let torn = 0;
-let later = 0;
 let ahead = 0;
 
 function linger(): void {
@@ -83,14 +89,21 @@ function serveSync(client: number): void {
   const ino = FILES[client] as number;
   const request = { uniqueLow: client, uniqueHigh: 0, resent: false } as Request;
   const taken = syncs.take(request, { ino, epoch: table.epoch(ino), dataOnly: true });
-  if (taken === ANSWERED_LATER) later += 1;
+  if (taken === ANSWERED_LATER) Atomics.add(words, LATER, 1);
   else {
     if (taken === undefined) sync(ino);
     answerSync(client);
   }
 }
 
-for (let round = 0; round < rounds; round++) {
+function isEnough(round: number): boolean {
+  return round >= ROUNDS_MAX || (round >= rounds && Atomics.load(words, LATER) > 0);
+}
+
+// All at the same time.
+Atomics.add(words, BEGUN, 1);
+while (Atomics.load(words, BEGUN) < workers) Atomics.wait(words, BEGUN, 0, 1);
+for (let round = 0; !isEnough(round); round++) {
   const client = prng.int(FILES.length);
   const wants = Atomics.load(words, WANTS + client);
   if (wants === IS_SERVED) continue;
@@ -98,4 +111,4 @@ for (let round = 0; round < rounds; round++) {
   if (wants === WANTS_WRITE) write(client);
   else serveSync(client);
 }
-parentPort?.postMessage({ torn, later, ahead });
+parentPort?.postMessage({ torn, later: Atomics.load(words, LATER), ahead });
