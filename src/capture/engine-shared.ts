@@ -5,7 +5,6 @@ import { DescriptorCache } from "./descriptor-cache.ts";
 import type { EngineMount } from "./engine-config.ts";
 import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
-import { SyncAhead, type SyncAheadShared } from "./sync-ahead.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
 /** Of all mounts; with the descriptors of the process itself well below 1,000. */
@@ -19,7 +18,6 @@ export interface EngineShared {
   readonly places: SharedArrayBuffer;
   readonly inheritance: SharedArrayBuffer;
   readonly pool: SharedArrayBuffer;
-  readonly syncAhead: SyncAheadShared;
   /** One i32: {@link Gate}. */
   readonly gate: SharedArrayBuffer;
   /** {@link setMappings} */
@@ -86,7 +84,6 @@ export function allocateShared(mounts: number): EngineShared {
     places: DescriptorCache.allocate(PLACES_MAX / share),
     inheritance: Inheritance.allocate(),
     pool: WorkerPool.allocate(),
-    syncAhead: SyncAhead.allocate(),
     gate: new SharedArrayBuffer(4),
     mappings: new SharedArrayBuffer(2 * MAPPING_FLOATS * 8),
   };

@@ -66,7 +66,6 @@ function newSession(data: WorkerData): { session: Session; pool: WorkerPool } {
     handlers: handlersOf(context),
     reply: new Reply(allocateNative(REPLY_BYTES)),
     space: () => {
-      context.afterAnswer();
       pool.end();
       busyPoll.wait();
       return recorder.requestSpace();

@@ -7,11 +7,6 @@ import { LockTable } from "./lock-table.ts";
 
 const WORKER = fileURLToPath(new URL("../../test/support/lock-table-worker.ts", import.meta.url));
 
-/** The mutexes; their epochs lie behind. */
-function areFree(locks: SharedArrayBuffer): boolean {
-  return new Int32Array(locks, 0, locks.byteLength / 8).every((word) => word === 0);
-}
-
 /** Additions that a worker with this seed makes, counted by playing its choices. */
 function additions(seed: number, rounds: number, inos: number): number[] {
   const prng = new Prng(seed);
@@ -44,7 +39,10 @@ test("LockTable lets one thread at a time touch an inode, and no sets deadlock",
     seeds.reduce((sum, seed) => sum + additions(seed, rounds, inos.length)[index]!, 0),
   );
   assert.deepEqual([...new Int32Array(counters)], expected);
-  assert.ok(areFree(locks), "all are free at the end");
+  assert.ok(
+    new Int32Array(locks).every((word) => word === 0),
+    "all are free at the end",
+  );
 });
 
 test("LockTable takes a lock once where several inodes share it", () => {
@@ -55,7 +53,7 @@ test("LockTable takes a lock once where several inodes share it", () => {
     table.lockAll(ino, ino, ino + 1, ino * 4096);
     table.unlockAll();
   }
-  assert.ok(areFree(locks));
+  assert.ok(new Int32Array(locks).every((word) => word === 0));
 });
 
 test("LockTable gives back what a handler that threw had in hand", () => {
@@ -66,19 +64,5 @@ test("LockTable gives back what a handler that threw had in hand", () => {
   table.lockAll(5, 6, 7, 8);
   table.unlockAll();
   table.unlockAll();
-  assert.ok(areFree(locks));
-});
-
-test("LockTable's epoch tells whether somebody has taken an inode's lock since", () => {
-  const table = new LockTable(LockTable.allocate());
-  table.lock(5);
-  const epoch = table.epoch(5);
-  table.unlock(5);
-  assert.equal(table.epoch(5), epoch);
-  table.lockAll(7, 5, 0, 0);
-  table.unlockAll();
-  assert.notEqual(table.epoch(5), epoch);
-  const later = table.epoch(5);
-  table.renew(5);
-  assert.notEqual(table.epoch(5), later);
+  assert.ok(new Int32Array(locks).every((word) => word === 0));
 });

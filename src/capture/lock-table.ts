@@ -23,38 +23,22 @@ const LOCKS_MAX = 4;
 
 export class LockTable {
   readonly #words: Int32Array;
-  /** How often each mutex was taken. */
-  readonly #epochs: Int32Array;
   /** Stripes of the locks in hand, ascending. (An array that shrinks and grows costs more.) */
   readonly #held = new Int32Array(LOCKS_MAX);
   #heldCount = 0;
 
   /** `shared`: memory of {@link LockTable.allocate}, the same for all threads. */
   constructor(shared: SharedArrayBuffer) {
-    this.#words = new Int32Array(shared, 0, STRIPES);
-    this.#epochs = new Int32Array(shared, STRIPES * 4, STRIPES);
+    this.#words = new Int32Array(shared);
   }
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(STRIPES * 8);
+    return new SharedArrayBuffer(STRIPES * 4);
   }
 
   #stripe(ino: number): number {
     const mixed = Math.imul(ino | 0, 0x9e3779b1) ^ Math.floor(ino / 4294967296);
     return (mixed >>> 16) & (STRIPES - 1);
-  }
-
-  /**
-   * Changes whenever somebody takes the inode's lock, or that of one that shares it: who reads it
-   * under the lock, and the same later, knows that nothing has touched the inode since.
-   */
-  epoch(ino: number): number {
-    return Atomics.load(this.#epochs, this.#stripe(ino));
-  }
-
-  /** What is known of the inode is not of this one: its number is another's now. */
-  renew(ino: number): void {
-    Atomics.add(this.#epochs, this.#stripe(ino), 1);
   }
 
   /** One lock, or one {@link lockAll}, at a time per instance. */
@@ -100,11 +84,6 @@ export class LockTable {
   }
 
   #take(stripe: number): void {
-    this.#wait(stripe);
-    Atomics.add(this.#epochs, stripe, 1);
-  }
-
-  #wait(stripe: number): void {
     const words = this.#words;
     for (let spin = 0; spin < SPINS; spin++) {
       // A look leaves the word in the holder's cache; a try would take it away.

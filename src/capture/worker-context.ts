@@ -37,7 +37,6 @@ import type { Inheritance } from "./inheritance.ts";
 import type { LockTable } from "./lock-table.ts";
 import { NODE_FLAG_HELD_BY_FD } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
-import type { SyncAhead } from "./sync-ahead.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 import type { WriteTimes } from "./write-times.ts";
 
@@ -57,7 +56,6 @@ export interface WorkerOptions {
   readonly inheritance: Inheritance;
   readonly pool: WorkerPool;
   readonly writeTimes: WriteTimes;
-  readonly syncAhead: SyncAhead;
   readonly recordCopies: boolean;
 }
 
@@ -70,7 +68,6 @@ export class WorkerContext {
   readonly inheritance: Inheritance;
   readonly pool: WorkerPool;
   readonly writeTimes: WriteTimes;
-  readonly syncAhead: SyncAhead;
   readonly recordCopies: boolean;
   readonly #device: { readonly major: number; readonly minor: number };
 
@@ -103,7 +100,6 @@ export class WorkerContext {
     this.inheritance = options.inheritance;
     this.pool = options.pool;
     this.writeTimes = options.writeTimes;
-    this.syncAhead = options.syncAhead;
     this.recordCopies = options.recordCopies;
     this.#device = options.device;
   }
@@ -151,7 +147,6 @@ export class WorkerContext {
     this.#identity.nodeId = this.beneath.nodeId(ino);
     this.#identity.generation = this.beneath.generation;
     this.beneath.remember(ino);
-    this.locks.renew(ino);
     writeEntry(reply.view, reply.at(at), this.#identity, this.statx);
     reply.length = at + ENTRY_OUT_BYTES;
   }
@@ -211,17 +206,8 @@ export class WorkerContext {
     writeAt(this.fuseFd, address, NOTIFY_INVAL_INODE_BYTES);
   }
 
-  /** Behind the answer: what was planned for then. */
-  afterAnswer(): void {
-    if (!this.syncAhead.isPlanned) return;
-    this.pool.beforeSlow();
-    this.syncAhead.run(this.use.fd);
-    this.beneath.release(this.use);
-  }
-
   /** A handler threw: gives back what it had in hand, lest others wait for it for ever. */
   recover(): void {
-    this.syncAhead.cancel();
     this.locks.unlockAll();
     for (const use of [this.use, this.use2, this.use3]) {
       if (use.fd >= 0) this.beneath.release(use);

@@ -1,15 +1,7 @@
 /** Builds a worker's context from what the engine's main thread gave it. */
 import { OwedTimes } from "../journal/owed-times.ts";
-import { answererOf } from "../fuse/device-channel.ts";
 import { systemClock } from "../platform/clock.ts";
-import {
-  close,
-  fdatasync,
-  fsync,
-  prctl,
-  PR_SET_SECUREBITS,
-  SECBIT_NO_SETUID_FIXUP,
-} from "../platform/libc.ts";
+import { close, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP } from "../platform/libc.ts";
 import { CLONE_FS, umask, unshare } from "../platform/libc.ts";
 import { Statx } from "../platform/statx.ts";
 import { Beneath } from "./beneath.ts";
@@ -20,7 +12,6 @@ import { LockTable } from "./lock-table.ts";
 import { NodeTable } from "./node-table.ts";
 import type { Recorder } from "./recorder.ts";
 import { WorkerContext } from "./worker-context.ts";
-import { SyncAhead } from "./sync-ahead.ts";
 import { WorkerPool } from "./worker-pool.ts";
 import { WriteTimes } from "./write-times.ts";
 
@@ -61,12 +52,6 @@ export function setUpWorker(data: WorkerData, recorder: Recorder): WorkerContext
     inheritance: new Inheritance(shared.inheritance),
     pool: new WorkerPool(shared.pool, data.servingMax),
     writeTimes: new WriteTimes(mount.index, new OwedTimes(recorder.ring), systemClock),
-    syncAhead: new SyncAhead({
-      shared: shared.syncAhead,
-      worker: data.arena,
-      sync: (fd, dataOnly) => (dataOnly ? fdatasync(fd) : fsync(fd)),
-      answer: answererOf(mount.fuseFd),
-    }),
     recordCopies: data.recordCopies,
   });
 }

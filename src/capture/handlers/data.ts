@@ -1,6 +1,6 @@
 /** Data of regular files: read, write, fallocate, copy, sync. */
 import { IN_HEADER_BYTES, Opcode, WRITE_KILL_SUIDGID } from "../../fuse/abi.ts";
-import { NO_REPLY, type Reply, type Request } from "../../fuse/message.ts";
+import type { Reply, Request } from "../../fuse/message.ts";
 import type { Handler } from "../../fuse/session.ts";
 import { OP_HEADER_BYTES, OpKind, type OpView, SETATTR_MODE } from "../../model/op.ts";
 import { writeU64 } from "../../base/bytes.ts";
@@ -16,7 +16,6 @@ import {
 } from "../../platform/libc.ts";
 import { copyFileRangeAt, preadAt, pwriteAt } from "../../platform/native.ts";
 import { Past } from "../recorder.ts";
-import { ANSWERED_LATER } from "../sync-ahead.ts";
 import type { WorkerContext } from "../worker-context.ts";
 import { type Caller, callerOf, killSetIds, recordAttributes } from "./attributes.ts";
 
@@ -102,11 +101,9 @@ function write(context: WorkerContext, request: Request, reply: Reply): number {
     if (caller !== undefined && killSetIds(context, use, caller) && records)
       recordAttributes(context, ino, SETATTR_MODE);
   }
-  const epoch = locks.epoch(ino);
   locks.unlock(ino);
+  beneath.release(use);
   recorder.finish();
-  // The sync behind the answer needs the descriptor, and gives it back.
-  if (written < 0 || !context.syncAhead.wrote(ino, epoch)) beneath.release(use);
   if (written < 0) return written;
   reply.setU32(0, written);
   reply.setU32(4, 0);
@@ -247,13 +244,10 @@ function copyAndRecord(
 }
 
 function fsync(context: WorkerContext, request: Request): number {
-  const { beneath, locks, syncAhead, use } = context;
-  const ino = beneath.ino(request.nodeId);
-  const dataOnly = (request.u32(8) & FSYNC_DATA_ONLY) !== 0;
-  const taken = syncAhead.take(request, { ino, epoch: locks.epoch(ino), dataOnly });
-  if (taken !== undefined) return taken === ANSWERED_LATER ? NO_REPLY : taken;
-  const error = beneath.useFile(ino, use, { write: false });
+  const { beneath, use } = context;
+  const error = beneath.useFile(beneath.ino(request.nodeId), use, { write: false });
   if (error < 0) return error;
+  const dataOnly = (request.u32(8) & FSYNC_DATA_ONLY) !== 0;
   context.pool.beforeSlow();
   const result = dataOnly ? fdatasync(use.fd) : sysFsync(use.fd);
   beneath.release(use);
